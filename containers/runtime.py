@@ -1,0 +1,145 @@
+"""The seam between the product and whatever isolates code that nobody trusts.
+
+Two engines stand behind `Runtime`: `containers.bubblewrap` (embedded default) and, in production, a Docker Engine.
+Both pass `containers.conformance`. Everything above this module knows image digests and instances, never engines.
+
+Errors
+  RuntimeBroken        the engine or the machine failed; the work is `invalid`, never scored
+  ├─ EngineUnavailable the engine is missing or forbidden here; the message says the way out
+  └─ ImageMissing      no image has this digest, or its bytes no longer match it
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal, Protocol
+
+from containers.substrate import SubstrateManifest
+
+Role = Literal["live", "shadow", "trial", "coder", "grader"]
+
+
+class RuntimeBroken(Exception):
+    """The arena failed, not the code in it."""
+
+
+class EngineUnavailable(RuntimeBroken):
+    """The engine can't be used on this machine; the message names the way out."""
+
+
+class ImageMissing(RuntimeBroken):
+    """No image has this digest, or its stored bytes no longer hash to it."""
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image by its content: `digest` is `sha256:<64 hex>` over the manifest of everything that runs."""
+
+    digest: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A host path shown inside the sandbox. Read-only unless said otherwise."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Per-instance limits. `evolve doctor` says which of them bite on this machine."""
+
+    processes: int = 128
+    memory_bytes: int | None = 1 << 30
+    cpu_seconds: int | None = None
+    file_bytes: int = 256 << 20
+    open_files: int = 1024
+    wall_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    """What to run, and what it may see. Nothing that is not named here exists inside.
+
+    `argv` is executed by the fixed shim (PID 1). The image's tree is at `/app`, its dependency layer at `/deps`,
+    both read-only; `/tmp` is a private tmpfs.
+    """
+
+    name: str
+    role: Role
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    workdir: str = "/app"
+    host_tools: bool = False
+    """Also show the host's /usr (read-only): for coding CLIs and shell graders, never for a service."""
+    survives_caller: bool = False
+    """True for `live`: the instance outlives the process that started it. Everything else dies with it."""
+    interactive: bool = False
+    """True: standard input and output are pipes to the caller (the trial launcher's control channel)."""
+
+
+@dataclass(frozen=True)
+class InstanceStatus:
+    """What the engine observes, never what anyone remembers."""
+
+    running: bool
+    exit_code: int | None
+    digest: str
+    labels: Mapping[str, str]
+
+
+class Instance(Protocol):
+    """A started sandbox. `stdin`/`stdout` are None unless the spec was interactive."""
+
+    name: str
+    digest: str
+    labels: Mapping[str, str]
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def status(self) -> InstanceStatus: ...
+
+    def wait(self, timeout: float) -> int | None:
+        """The exit code, or None when it still runs after `timeout` seconds."""
+
+
+class Runtime(Protocol):
+    """An engine. Every call has a deadline; what it did is observed, not assumed."""
+
+    name: str
+
+    def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
+        """Freeze `tree` (a plain directory, already judged by the guard) and its dependency layer into an image.
+
+        The same bytes give the same digest. Raises RuntimeBroken; leaves nothing half-built.
+        """
+
+    def start(self, image: ImageRef | None, spec: InstanceSpec) -> Instance:
+        """Start by digest (None: a bare sandbox, for coding CLIs and graders). A running instance of the same name
+        and digest is adopted, never doubled. Raises ImageMissing, RuntimeBroken."""
+
+    def find(self, labels: Mapping[str, str]) -> list[Instance]:
+        """Every instance, running or dead but not yet removed, that carries all these labels."""
+
+    def stop(self, instance: Instance, grace: float) -> None:
+        """SIGTERM to PID 1's child, SIGKILL to all after `grace` seconds; returns when every process is gone."""
+
+    def kill(self, instance: Instance) -> None:
+        """SIGKILL to everything; returns when every process is gone. Idempotent."""
+
+    def remove(self, instance: Instance) -> None:
+        """Forget a stopped instance and its logs. Idempotent."""
+
+    def logs(self, instance: Instance, tail_bytes: int = 65536) -> str:
+        """The end of stdout and stderr, control characters removed; also after death."""
+
+    def stats(self, instance: Instance) -> Mapping[str, int]:
+        """`processes`, `memory_bytes`, `cpu_millis` of everything inside."""
+
+    def export(self, image: ImageRef, target: Path) -> None:
+        """Write the image's tree into the empty directory `target`."""
