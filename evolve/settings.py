@@ -1,0 +1,225 @@
+"""What is in force: `evolve.toml` in `$EVOLVE_HOME`, overridden by `EVOLVE_*` (nested with `__`), unknown keys refused."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from evolve.errors import BadInput
+from trial.graders.config import GraderConfig
+
+FILE_NAME = "evolve.toml"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Listen(Section):
+    host: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
+    """Loopback only; a reverse proxy with TLS stands in front of anything public."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class EdgeSection(Listen):
+    port: Annotated[int, Field(ge=0, le=65535)] = 8710
+    """Where users' requests arrive."""
+
+
+class WebSection(Listen):
+    port: Annotated[int, Field(ge=0, le=65535)] = 8711
+    """Where the approval page is served."""
+
+
+class ModelSection(Section):
+    name: str = "default"
+    """The model name that the service asks for."""
+    base_url: str = ""
+    """The upstream endpoint, without `/v1`; empty: no live model."""
+    api_key_env: str = ""
+    """Name of the environment variable that holds the key; only the gateway reads it."""
+    usd_micros_per_million_input: Annotated[int, Field(ge=0)] = 0
+    """Price of a million input tokens in micro-USD."""
+    usd_micros_per_million_output: Annotated[int, Field(ge=0)] = 0
+    """Price of a million output tokens in micro-USD."""
+
+
+class ToolServer(Section):
+    command: str
+    """Program of the MCP server, started as a child of the gateway."""
+    args: tuple[str, ...] = ()
+    """Its arguments."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Its environment beyond PATH and HOME."""
+    cwd: str | None = None
+    """Its working directory."""
+
+
+class RuleSection(Section):
+    name: str
+    """Shown as the signal's name."""
+    file: str
+    """Python file, relative to `$EVOLVE_HOME`."""
+    function: str
+    """`def rule(turn: dict) -> str | None`: the reason when the turn violates it."""
+
+
+class BatchSection(Section):
+    min_visible: Annotated[int, Field(ge=1)] = 8
+    """Distinct visible cases before a batch seals by itself."""
+    min_held_out: Annotated[int, Field(ge=1)] = 12
+    """Distinct held-out cases before a batch seals by itself."""
+    min_regression: Annotated[int, Field(ge=1)] = 100
+    """Regression cases on offer before a batch seals by itself."""
+    max_visible: Annotated[int, Field(ge=1)] = 12
+    """Visible cases are capped here; the rest of the failures are held out."""
+    max_held_out: Annotated[int, Field(ge=1)] = 40
+    """Held-out cases are capped here."""
+    max_regression: Annotated[int, Field(ge=1)] = 120
+    """Regression cases are capped here."""
+    prelude_replays: Annotated[int, Field(ge=1)] = 24
+    """Replays that the minimisation of one case's prelude may cost."""
+
+
+class RunSection(Section):
+    coder: str = "mend"
+    """Who proposes: `mend`, or a name under [coders]."""
+    iterations: Annotated[int, Field(ge=1, le=20)] = 3
+    """Passes of the pipeline before a run ends as `needs_work`."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Error budget per approval request, split over the candidates of a batch."""
+    max_usd: Annotated[float, Field(ge=0)] = 5.0
+    """Money that a run may spend on models."""
+    max_tokens: Annotated[int, Field(ge=0)] = 2_000_000
+    """Tokens that a run may spend."""
+    max_minutes: Annotated[float, Field(gt=0)] = 60.0
+    """Wall time of a run."""
+    max_trials: Annotated[int, Field(ge=1)] = 20_000
+    """Replays that a run may cost, those of `evolve-check` included."""
+    coder_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """Wall time of one call of a coder."""
+    workers: Annotated[int, Field(ge=1, le=64)] = min(4, os.cpu_count() or 2)
+    """Replays at a time."""
+
+
+class CoderSection(Section):
+    argv: tuple[str, ...]
+    """The command; `{task}` is replaced by the path of the task file, `{repo}` by that of the worktree."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Its environment; nothing of the operator's is passed on."""
+    mounts: tuple[str, ...] = ()
+    """Host folders shown to it, read-only, at the same path."""
+
+
+class GuardSection(Section):
+    max_files: Annotated[int, Field(ge=1)] = 12
+    """Files that one candidate may change."""
+    max_lines: Annotated[int, Field(ge=1)] = 400
+    """Lines that one candidate may add and remove together."""
+    max_file_bytes: Annotated[int, Field(ge=1)] = 512 * 1024
+    """Size of any file that it touches."""
+    protected: tuple[str, ...] = ()
+    """Further globs, beside the substrate's, that no candidate may touch."""
+
+
+class SwapSection(Section):
+    bake_seconds: Annotated[float, Field(ge=10)] = 600.0
+    """Watched time after a swap, before it is final."""
+    bake_turns: Annotated[int, Field(ge=50)] = 50
+    """Live turns that a bake must have seen."""
+    disk_reserve_bytes: Annotated[int, Field(ge=0)] = 1 << 30
+    """Free space that a swap leaves untouched."""
+
+
+class Person(Section):
+    public_key: str
+    """Base64 of the raw Ed25519 public key; `evolve people add` writes it."""
+    roles: tuple[Literal["viewer", "operator", "approver", "admin"], ...] = ("viewer",)
+    """What the person may do."""
+
+
+class ConsentSection(Section):
+    policy: Literal["separate", "solo"] = "separate"
+    """`separate`: requester and approver differ. `solo`: one person may be both, which approval and ledger show."""
+    people: dict[str, Person] = Field(default_factory=dict)
+    """Who may do what."""
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set. `home` comes from `$EVOLVE_HOME`, else `./.evolve`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EVOLVE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    home: Path
+    """Where the product keeps everything."""
+    runtime: Literal["auto", "docker", "bubblewrap"] = "auto"
+    """The engine that isolates candidates and the live agent."""
+    database_url: SecretStr = SecretStr("")
+    """SQLAlchemy URL; empty: SQLite under home."""
+    redis_url: SecretStr = SecretStr("")
+    """Queue of detached runs; empty: an embedded Valkey, started and stopped with the product."""
+    edge: EdgeSection = EdgeSection()
+    web: WebSection = WebSection()
+    model: ModelSection = ModelSection()
+    tools: dict[str, ToolServer] = Field(default_factory=dict)
+    """MCP servers by name, in the usual form of command, args and env."""
+    rules: tuple[RuleSection, ...] = ()
+    graders: tuple[GraderConfig, ...] = ()
+    batch: BatchSection = BatchSection()
+    run: RunSection = RunSection()
+    coders: dict[str, CoderSection] = Field(default_factory=dict)
+    """External coding commands by name."""
+    guard: GuardSection = GuardSection()
+    swap: SwapSection = SwapSection()
+    consent: ConsentSection = ConsentSection()
+
+    @property
+    def sql_url(self) -> str:
+        return self.database_url.get_secret_value() or f"sqlite:///{self.home / 'evolve.db'}"
+
+    @property
+    def substrate_repository(self) -> Path:
+        return self.home / "substrate"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def home_directory() -> Path:
+    """`$EVOLVE_HOME`, else `.evolve` in the current folder; always absolute."""
+    return Path(os.environ.get("EVOLVE_HOME") or ".evolve").absolute()
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read what is in force. Raises BadInput with the path of the first wrong key."""
+    home = home or home_directory()
+    path = home / FILE_NAME
+    table: dict[str, Any] = {}
+    if path.exists():
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path}: not TOML: {error}") from None
+    try:
+        return Settings(**{**table, "home": home})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {where}: {first['msg']}", hint="docs/configuration.md lists every key") from None

@@ -1,0 +1,100 @@
+"""What the pipeline remembers: runs, their stages, their candidates, and the progress that people watch.
+
+Large outputs are blobs named by digest; the rows are the index. Written by `evolve` alone.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, Column, DateTime, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from evidence.canonical import new_id, utcnow
+
+
+def _time(nullable: bool = False) -> Column[datetime]:
+    return Column(DateTime(timezone=True), nullable=nullable)
+
+
+class RunRow(SQLModel, table=True):
+    """One evolution of one batch. `state`: queued, running, stopping, finished, failed, stopped."""
+
+    __tablename__ = "run"
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    batch_id: str = Field(index=True)
+    batch_digest: str
+    state: str = "queued"
+    requester: str
+    reason: str
+    coder: str
+    seed: int
+    options: dict[str, object] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    verdict: str | None = None
+    verdict_reason: str = ""
+    candidate_id: str | None = None
+    usd_micros: int = 0
+    tokens: int = 0
+    trials: int = 0
+    seconds: float = 0.0
+    created: datetime = Field(default_factory=utcnow, sa_column=_time())
+    finished: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+
+
+class StageRow(SQLModel, table=True):
+    """One step of one pass. `state`: started, done, failed. A done stage is never run again for the same input."""
+
+    __tablename__ = "stage"
+    __table_args__ = (UniqueConstraint("run_id", "iteration", "name"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    run_id: str = Field(index=True, foreign_key="run.id")
+    iteration: int
+    name: str
+    state: str = "started"
+    input_digest: str
+    output_blob: str | None = None
+    error: str = ""
+    attempts: int = 1
+    usd_micros: int = 0
+    tokens: int = 0
+    trials: int = 0
+    started: datetime = Field(default_factory=utcnow, sa_column=_time())
+    finished: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+
+
+class CandidateRow(SQLModel, table=True):
+    """A candidate's index entry. `state`: built, refused, tried, ready, approved, declined, committed, rolled_back."""
+
+    __tablename__ = "candidate"
+
+    id: str = Field(primary_key=True)
+    run_id: str = Field(index=True, foreign_key="run.id")
+    batch_id: str = Field(index=True)
+    iteration: int
+    commit: str
+    image: str
+    digest: str
+    diff_blob: str
+    candidate_blob: str
+    report_blob: str | None = None
+    trials_blob: str | None = None
+    verdict: str | None = None
+    state: str = "built"
+    decided_by: str = ""
+    decided_reason: str = ""
+    approval_digest: str | None = None
+    swap_id: str | None = None
+    created: datetime = Field(default_factory=utcnow, sa_column=_time())
+
+
+class RunEventRow(SQLModel, table=True):
+    """Progress for people: what a watcher of a run sees, in order."""
+
+    __tablename__ = "run_event"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: str = Field(index=True, foreign_key="run.id")
+    at: datetime = Field(default_factory=utcnow, sa_column=_time())
+    stage: str
+    text: str
+    data: dict[str, object] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

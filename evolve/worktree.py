@@ -1,0 +1,227 @@
+"""The substrate's repository: the only module that touches git.
+
+Candidates become commits made from the bytes of a directory (`hash-object --no-filters` into an index of our own), so
+that no attribute, filter, hook or ignore file that a candidate wrote has a say in what is committed. `main` moves only
+at COMMITTED. GitPython has a history of option injection, so every argument here is a constant, a hash or a path that
+we made; repository configuration of the host is switched off.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import Git, GitCommandError, Repo
+
+from evolve.errors import BadInput, Broken
+
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": "evolve",
+    "GIT_AUTHOR_EMAIL": "evolve@localhost",
+    "GIT_COMMITTER_NAME": "evolve",
+    "GIT_COMMITTER_EMAIL": "evolve@localhost",
+}
+DROPPINGS = ("__pycache__", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache")
+"""Folders that tools leave behind and that are never part of a candidate."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path that differs between two commits. Modes are git's (`100644`, `120000`, `160000`; `000000` is absent)."""
+
+    path: str
+    status: str
+    old_mode: str
+    new_mode: str
+    added: int
+    removed: int
+    binary: bool
+    size: int
+
+
+def _git(directory: Path) -> Git:
+    git = Git(str(directory))
+    git.update_environment(**_ENVIRONMENT)
+    return git
+
+
+def create_repository(path: Path, tree: Path, message: str) -> str:
+    """A new repository whose `main` is one commit with exactly the files of `tree`; returns the commit."""
+    if path.exists() and any(path.iterdir()):
+        raise BadInput(f"{path}: not empty", hint="name a new folder")
+    path.mkdir(parents=True, exist_ok=True)
+    _git(path).init("--quiet", "--initial-branch=main")
+    commit = commit_directory(path, tree, parent=None, message=message)
+    move_main(path, commit, expected=None)
+    return commit
+
+
+def head(repository: Path) -> str:
+    """The commit that `main` names. Raises Broken when there is none."""
+    try:
+        return str(_git(repository).rev_parse("--verify", "--quiet", "refs/heads/main^{commit}"))
+    except GitCommandError:
+        raise Broken(f"{repository}: no branch main", hint="`evolve init` makes the repository") from None
+
+
+def is_dirty(repository: Path) -> bool:
+    """Whether the checkout differs from `main`, untracked files included."""
+    repo = Repo(repository)
+    try:
+        return bool(repo.is_dirty(untracked_files=True))
+    finally:
+        repo.close()
+
+
+def commit_directory(repository: Path, tree: Path, parent: str | None, message: str) -> str:
+    """Commit the regular files, links and modes of `tree`, byte for byte; returns the new commit, moves no branch.
+
+    Links are committed as links (for the guard to see and refuse), nested `.git` folders are left out.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        git = _git(repository)
+        git.update_environment(GIT_INDEX_FILE=str(Path(scratch) / "index"))
+        entries = []
+        for path in _files(tree):
+            relative = path.relative_to(tree).as_posix()
+            if "\n" in relative or "\t" in relative:
+                raise BadInput(f"a file name with a line break or tab can't be committed: {relative!r}")
+            if path.is_symlink():
+                link = Path(scratch) / "link"
+                link.write_bytes(os.fsencode(os.readlink(path)))
+                entries.append(f"120000 {git.hash_object('-w', '--no-filters', str(link))}\t{relative}")
+            else:
+                mode = "100755" if path.stat().st_mode & stat.S_IXUSR else "100644"
+                entries.append(f"{mode} {git.hash_object('-w', '--no-filters', str(path))}\t{relative}")
+        listing = Path(scratch) / "listing"
+        listing.write_text("".join(entry + "\n" for entry in entries), encoding="utf-8")
+        with listing.open("rb") as stream:
+            git.update_index("--index-info", istream=stream)
+        tree_id = git.write_tree()
+        parents = ["-p", parent] if parent else []
+        return str(git.commit_tree(tree_id, *parents, "-m", message))
+
+
+def _files(tree: Path) -> list[Path]:
+    found = []
+    for folder, names, files in os.walk(tree, followlinks=False):
+        links = [name for name in names if (Path(folder) / name).is_symlink()]
+        names[:] = sorted(n for n in names if n not in links and n != ".git" and n not in DROPPINGS)
+        for name in sorted(files + links):
+            path = Path(folder) / name
+            if path.is_symlink() or (path.is_file() and not name.endswith(".pyc")):
+                found.append(path)
+    return found
+
+
+def export_tree(repository: Path, commit: str, target: Path) -> None:
+    """Write the commit's files into the new or empty directory `target`; no history goes along."""
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile() as stream:
+        _git(repository).archive("--format=tar", commit, output_stream=stream)
+        stream.seek(0)
+        with tarfile.open(fileobj=stream) as archive:
+            archive.extractall(target, filter="data")
+
+
+def export_for_coder(repository: Path, commit: str, target: Path) -> None:
+    """As `export_tree`, then a fresh one-commit repository in it: nothing of the future can be read from history."""
+    export_tree(repository, commit, target)
+    git = _git(target)
+    git.init("--quiet", "--initial-branch=main")
+    git.update_ref("refs/heads/main", commit_directory(target, target, None, "baseline"))
+    git.reset("--quiet", "--mixed")
+
+
+def changes(repository: Path, base: str, commit: str) -> list[Change]:
+    """Every path that differs, judged from git objects; renames are a removal and an addition."""
+    git = _git(repository)
+    options = ("-r", "-z", "--no-renames", "--no-ext-diff", "--no-textconv")
+    raw = git.diff_tree(*options, "--raw", "--no-abbrev", base, commit).split("\0")
+    numbers = {}
+    for line in git.diff_tree(*options, "--numstat", base, commit).split("\0"):
+        if line:
+            added, removed, path = line.split("\t", 2)
+            numbers[path] = (added, removed)
+    found = []
+    for meta, path in zip(raw[0::2], raw[1::2], strict=False):
+        old_mode, new_mode, _, new_id, status = meta.lstrip(":").split(" ")
+        added, removed = numbers.get(path, ("0", "0"))
+        blob = new_mode.startswith("1") and new_mode != "160000"
+        size = int(git.cat_file("-s", new_id)) if blob else 0
+        binary = added == "-"
+        counts = (0, 0) if binary else (int(added), int(removed))
+        found.append(Change(path, status, old_mode, new_mode, *counts, binary, size))
+    return found
+
+
+def diff_text(repository: Path, base: str, commit: str) -> str:
+    """A unified diff for people. Never judged by."""
+    options = ("-p", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+    text = _git(repository).diff_tree(*options, base, commit)
+    return str(text) + "\n" if text else ""
+
+
+def diff_sha256(repository: Path, base: str, commit: str) -> str:
+    """Hash of the diff text, as bound into a candidate and recomputed by the promoter from its bundle."""
+    return "sha256:" + hashlib.sha256(diff_text(repository, base, commit).encode()).hexdigest()
+
+
+def keep(repository: Path, candidate_id: str, commit: str) -> None:
+    """Hold a candidate's commit against garbage collection under `refs/candidates/`."""
+    _git(repository).update_ref(f"refs/candidates/{candidate_id}", commit)
+
+
+def move_main(repository: Path, commit: str, expected: str | None) -> None:
+    """Point `main` at `commit` if it is still at `expected`, and lay the checkout out anew."""
+    git = _git(repository)
+    try:
+        git.update_ref("refs/heads/main", commit, expected or "0" * 40)
+    except GitCommandError:
+        raise Broken(f"{repository}: main moved meanwhile", hint="see `git log main`") from None
+    git.reset("--quiet", "--hard", "refs/heads/main")
+
+
+def commit_promotion(repository: Path, candidate_commit: str, subject: str, trailers: dict[str, str]) -> str:
+    """Move `main` by a commit with the candidate's tree and trailers that name what led to it.
+
+    Idempotent: when `main` already carries the same trailers, nothing moves.
+    """
+    git = _git(repository)
+    base = head(repository)
+    text = subject + "\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items())
+    if git.log("-1", "--format=%B", base).strip() == text.strip():
+        return base
+    tree = git.rev_parse("--verify", f"{candidate_commit}^{{tree}}")
+    commit = str(git.commit_tree(tree, "-p", base, "-m", text))
+    move_main(repository, commit, expected=base)
+    return commit
+
+
+def export_patch(repository: Path, base: str, commit: str) -> str:
+    """A mail-format patch of the candidate for upstream."""
+    text = _git(repository).format_patch("--stdout", "--no-renames", "--no-signature", f"{base}..{commit}")
+    return str(text) + "\n"
+
+
+def create_branch(repository: Path, name: str, commit: str) -> None:
+    """A branch at the candidate, for upstream. Raises BadInput when the name is taken or no branch name."""
+    git = _git(repository)
+    try:
+        git.check_ref_format(f"refs/heads/{name}")
+        git.update_ref(f"refs/heads/{name}", commit, "0" * 40)
+    except GitCommandError:
+        raise BadInput(f"branch {name!r} exists already or is no branch name") from None
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy plain files, leaving tools' droppings behind."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*DROPPINGS, "*.pyc", ".git"), dirs_exist_ok=True)
