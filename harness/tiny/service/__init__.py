@@ -1,0 +1,1 @@
+"""The tiny substrate: a service in the standard library."""
