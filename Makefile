@@ -1,0 +1,47 @@
+# Two commands do everything: `make demo` and `make test`. Both make the environment in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test lint unit integration e2e bench soak setup browser clean
+
+demo: $(STAMP)
+	$(BIN)/evolve demo $(DEMO_FLAGS)
+
+test: lint unit integration e2e
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml .ci/setup
+	PYTHON="$(PYTHON)" .ci/setup
+	@touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/pytest tests/unit
+
+integration: $(STAMP)
+	$(BIN)/pytest tests/integration -m "not soak"
+
+e2e: $(STAMP) browser
+	$(BIN)/pytest tests/e2e -m "not soak"
+
+# Chromium is a system package: installed when root, else the browser tests say what is missing.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	else echo "no chromium here: as root, 'apt-get install chromium' lets the browser tests run" >&2; fi
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+soak: $(STAMP)
+	$(BIN)/pytest tests -m soak
+
+clean:
+	rm -rf .venv
