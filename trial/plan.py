@@ -1,0 +1,103 @@
+"""Which case is replayed against which image, in which order. Seeded: the same inputs give the same plan.
+
+One case is one pair: each arm replays it once. Repeats exist only to estimate how flaky the baseline is;
+they are not evidence and are never part of a comparison's plan.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evidence.cases import HeldOutCase, RegressionCase, SealedBatch, VisibleCase
+from trial.honeypot import HoneypotCase
+from trial.report import Arm, Split
+
+BLOCK = 4
+"""Pairs between two looks. The statistics allow a look after each, but shards want more work at once."""
+
+TrialCase = VisibleCase | HeldOutCase | RegressionCase | HoneypotCase
+
+
+@dataclass(frozen=True)
+class Job:
+    """One replay of one case against one image."""
+
+    case: TrialCase
+    arm: Arm
+    digest: str
+    """The image's digest."""
+    seed: int
+    """What a replay may draw from; the same for both arms of a pair."""
+
+    @property
+    def split(self) -> Split:
+        return self.case.split
+
+    @property
+    def shard(self) -> tuple[Arm, Split]:
+        """Replays share a sandbox only within one arm and one split; a honeypot lives with its model."""
+        case = self.case
+        return self.arm, case.rides_with if isinstance(case, HoneypotCase) else case.split
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case against both arms; `first` says which of them starts."""
+
+    case: TrialCase
+    seed: int
+    first: Arm
+
+    def jobs(self, baseline: str, candidate: str) -> tuple[Job, Job]:
+        images: dict[Arm, str] = {"baseline": baseline, "candidate": candidate}
+        second: Arm = "candidate" if self.first == "baseline" else "baseline"
+        return (
+            Job(self.case, self.first, images[self.first], self.seed),
+            Job(self.case, second, images[second], self.seed),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All pairs of a comparison, in the order in which they are replayed."""
+
+    seed: int
+    pairs: tuple[Pair, ...]
+
+    @property
+    def trials(self) -> int:
+        return 2 * len(self.pairs)
+
+    def blocks(self, size: int = BLOCK) -> Iterator[tuple[Pair, ...]]:
+        for start in range(0, len(self.pairs), size):
+            yield self.pairs[start : start + size]
+
+
+def make_plan(batch: SealedBatch, honeypots: Sequence[HoneypotCase], *, seed: int) -> Plan:
+    """Held-out pairs first, because they decide soonest; then visible; then regression, which cost most.
+
+    Visible cases come second: a candidate without a gain on unseen cases needs no further look, and one that
+    fixed nothing visible is known before the long regression set. Honeypots stand among the cases that they
+    copy, and nothing that reaches the candidate tells them apart.
+    """
+    rng = random.Random(f"plan:{seed}:{batch.id}")
+    ordered: list[TrialCase] = []
+    for cases in (batch.held_out, batch.visible, batch.regression):
+        stage: list[TrialCase] = [*cases]
+        stage += [pot for pot in honeypots if cases and pot.rides_with == cases[0].split]
+        rng.shuffle(stage)
+        ordered += stage
+    return Plan(seed, tuple(_pair(case, rng) for case in ordered))
+
+
+def repeats(cases: Sequence[TrialCase], image: str, *, times: int, seed: int) -> tuple[Job, ...]:
+    """Each case `times` times against the baseline, interleaved: for flakiness, never for a verdict."""
+    rng = random.Random(f"repeats:{seed}")
+    jobs = [Job(case, "baseline", image, rng.getrandbits(32)) for _ in range(times) for case in cases]
+    rng.shuffle(jobs)
+    return tuple(jobs)
+
+
+def _pair(case: TrialCase, rng: random.Random) -> Pair:
+    first: Arm = "baseline" if rng.random() < 0.5 else "candidate"
+    return Pair(case, rng.getrandbits(32), first)
