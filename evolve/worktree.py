@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import stat
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,13 +122,25 @@ def _files(tree: Path) -> list[Path]:
 
 
 def export_tree(repository: Path, commit: str, target: Path) -> None:
-    """Write the commit's files into the new or empty directory `target`; no history goes along."""
+    """Write the commit's files into the new or empty directory `target`; no history goes along.
+
+    From the objects themselves, not `git archive`: that would let the tree's own attributes drop or rewrite files.
+    Links and submodules are left out; the guard refuses them before anything is built.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile() as stream:
-        _git(repository).archive("--format=tar", commit, output_stream=stream)
-        stream.seek(0)
-        with tarfile.open(fileobj=stream) as archive:
-            archive.extractall(target, filter="data")
+    git = _git(repository)
+    try:
+        for entry in git.ls_tree("-r", "-z", "--full-tree", commit).split("\0"):
+            meta, _, name = entry.partition("\t")
+            if not name or not meta.startswith("100"):
+                continue
+            mode, _, blob = meta.split(" ")
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(git.get_object_data(blob)[3])
+            path.chmod(0o755 if mode == "100755" else 0o644)
+    finally:
+        git.clear_cache()
 
 
 def export_for_coder(repository: Path, commit: str, target: Path) -> None:
@@ -216,6 +227,8 @@ def create_branch(repository: Path, name: str, commit: str) -> None:
     """A branch at the candidate, for upstream. Raises BadInput when the name is taken or no branch name."""
     git = _git(repository)
     try:
+        if name.startswith("-"):
+            raise GitCommandError("check-ref-format", 1)
         git.check_ref_format(f"refs/heads/{name}")
         git.update_ref(f"refs/heads/{name}", commit, "0" * 40)
     except GitCommandError:

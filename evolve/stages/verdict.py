@@ -1,0 +1,49 @@
+"""Verdict: does the run end here, and what becomes of candidate and batch. Only numbers decide."""
+
+from evidence import batch as batches
+from evolve import runs
+from evolve.context import RunContext
+from evolve.stages.models import Built, Decided, Evaluated, Tried
+
+
+def run(context: RunContext, built: Built, result: Tried, seen: Evaluated) -> Decided:
+    """Record the verdict on the candidate. A converged or cheating candidate ends the run."""
+    report = result.report
+    with context.store.write() as session:
+        row = runs.get_candidate(session, built.candidate.id)
+        row.verdict = report.verdict
+        row.report_blob, row.trials_blob = report.digest, result.trials_blob
+        row.state = "ready" if report.verdict == "converged" else "tried"
+        session.add(row)
+    context.say("verdict", f"{report.verdict}: {'; '.join(report.reasons)}", e_value=report.e_value)
+    final = report.verdict in ("converged", "cheated", "out_of_budget")
+    return Decided(word=report.verdict, reasons=report.reasons, candidate_id=built.candidate.id, final=final)
+
+
+def plateau(tried: list[Evaluated]) -> Decided:
+    """No pass converged: the most telling word of the last pass, never success."""
+    last = tried[-1]
+    word = last.word if last.word not in ("", "converged") else "needs_work"
+    return Decided(word=word, reasons=last.reasons, candidate_id=last.candidate_id, final=True)
+
+
+def conclude(context: RunContext, decided: Decided) -> None:
+    """Write the run's end, and hand the batch to the approvers or back to `sealed`."""
+    reason = "; ".join(decided.reasons)
+    converged = decided.word == "converged"
+    batches.mark(
+        context.store,
+        context.batch.id,
+        "ready" if converged else "sealed",
+        reason=f"run {context.run_id}: {decided.word}: {reason}"[:2000],
+        who="evolve",
+    )
+    runs.set_state(
+        context.store,
+        context.run_id,
+        "finished",
+        verdict=decided.word,
+        verdict_reason=reason,
+        candidate_id=decided.candidate_id,
+    )
+    context.say("run", f"finished: {decided.word}")

@@ -1,0 +1,102 @@
+"""Commits are made from bytes: whatever a candidate wrote into attribute, ignore or link files is data."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evolve import worktree
+from evolve.errors import BadInput, Broken
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / "pkg").mkdir(parents=True)
+    (root / "pkg" / "a.py").write_text("x = 1\n")
+    (root / "README").write_text("hello\n")
+    return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path, tree: Path) -> Path:
+    path = tmp_path / "repository"
+    worktree.create_repository(path, tree, "baseline")
+    return path
+
+
+def test_a_candidate_is_exactly_the_bytes_of_its_folder(repository: Path, tree: Path, tmp_path: Path) -> None:
+    (tree / ".gitattributes").write_text("* text eol=crlf\n*.py ident\n")
+    (tree / ".gitignore").write_text("*\n")
+    (tree / "pkg" / "a.py").write_bytes(b"x = 2  # $Id$\r\n")
+    commit = worktree.commit_directory(repository, tree, worktree.head(repository), "candidate")
+    out = tmp_path / "out"
+    worktree.export_tree(repository, commit, out)
+    assert (out / "pkg" / "a.py").read_bytes() == b"x = 2  # $Id$\r\n"
+    assert (out / ".gitignore").exists()
+
+
+def test_changes_are_read_from_git_objects(repository: Path, tree: Path) -> None:
+    base = worktree.head(repository)
+    (tree / "link").symlink_to("/etc/passwd")
+    (tree / "blob").write_bytes(b"\0\1\2" * 40)
+    (tree / "README").unlink()
+    (tree / "pkg" / "a.py").chmod(0o755)
+    commit = worktree.commit_directory(repository, tree, base, "candidate")
+    found = {change.path: change for change in worktree.changes(repository, base, commit)}
+    assert found["link"].new_mode == "120000"
+    assert found["blob"].binary
+    assert found["README"].new_mode == "000000"
+    assert (found["pkg/a.py"].old_mode, found["pkg/a.py"].new_mode) == ("100644", "100755")
+
+
+def test_tools_droppings_are_no_part_of_a_candidate(repository: Path, tree: Path) -> None:
+    base = worktree.head(repository)
+    (tree / "pkg" / "__pycache__").mkdir()
+    (tree / "pkg" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"x")
+    (tree / ".pytest_cache").mkdir()
+    (tree / ".pytest_cache" / "v").write_text("x")
+    commit = worktree.commit_directory(repository, tree, base, "candidate")
+    assert worktree.changes(repository, base, commit) == []
+
+
+def test_a_coder_sees_one_commit_and_no_future(repository: Path, tree: Path, tmp_path: Path) -> None:
+    base = worktree.head(repository)
+    (tree / "pkg" / "a.py").write_text("x = 3  # the fix\n")
+    worktree.keep(repository, "later", worktree.commit_directory(repository, tree, base, "the fix"))
+    target = tmp_path / "coder"
+    worktree.export_for_coder(repository, base, target)
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", target, *words], capture_output=True, text=True, check=True).stdout
+
+    assert len(git("rev-list", "--all").split()) == 1
+    assert git("status", "--short") == ""
+    blobs = [line.split()[0] for line in git("cat-file", "--batch-check", "--batch-all-objects").splitlines()]
+    assert not any("the fix" in git("cat-file", "-p", blob) for blob in blobs)
+
+
+def test_main_moves_only_from_where_it_was_and_once(repository: Path, tree: Path) -> None:
+    base = worktree.head(repository)
+    (tree / "pkg" / "a.py").write_text("x = 4\n")
+    commit = worktree.commit_directory(repository, tree, base, "candidate")
+    first = worktree.commit_promotion(repository, commit, "Promote", {"Run": "R", "Batch": "B"})
+    again = worktree.commit_promotion(repository, commit, "Promote", {"Run": "R", "Batch": "B"})
+    assert first == again == worktree.head(repository)
+    assert (repository / "pkg" / "a.py").read_text() == "x = 4\n"
+    assert not worktree.is_dirty(repository)
+    with pytest.raises(Broken, match="main moved"):
+        worktree.move_main(repository, commit, expected=base)
+
+
+def test_a_taken_or_malformed_branch_name_is_bad_input(repository: Path) -> None:
+    commit = worktree.head(repository)
+    worktree.create_branch(repository, "fix", commit)
+    for name in ("fix", "a..b", "-x", "with space"):
+        with pytest.raises(BadInput):
+            worktree.create_branch(repository, name, commit)
+
+
+def test_a_new_repository_needs_an_empty_folder(tmp_path: Path, tree: Path) -> None:
+    with pytest.raises(BadInput, match="not empty"):
+        worktree.create_repository(tree, tree, "x")
