@@ -1,0 +1,152 @@
+"""The processes of an installation: what each is told, as files that this package writes and they only read.
+
+edge, gateway and promoter are separate processes under a small supervisor; the agent is started by the promoter alone.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from containers.substrate import SubstrateManifest
+from evidence.ledger import write_durably
+from evolve.settings import Settings
+from promote.edge import EdgeConfig
+from promote.policy import Person
+from promote.settings import Disk, PromoterConfig
+from trial.gateway import GatewayConfig, Price, ToolServer, Upstream
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the running parts meet."""
+
+    home: Path
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    @property
+    def gateway_folder(self) -> Path:
+        return self.run / "gateway"
+
+    @property
+    def calls(self) -> Path:
+        return self.home / "gateway" / "calls.jsonl"
+
+    @property
+    def promoter_home(self) -> Path:
+        return self.home / "promote"
+
+    @property
+    def promoter_socket(self) -> Path:
+        return self.run / "promoter.sock"
+
+    @property
+    def edge_control(self) -> Path:
+        return self.run / "edge.sock"
+
+    @property
+    def promoter_ledger(self) -> Path:
+        return self.promoter_home / "ledger.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.home / "checkpoints" / "promoter"
+
+    @property
+    def checkpoint_key(self) -> Path:
+        return self.home / "keys" / "checkpoint.pem"
+
+
+def upstream(settings: Settings) -> Upstream | None:
+    """The model endpoint in the gateway's terms, or None where no live model is configured."""
+    model = settings.model
+    if not model.base_url:
+        return None
+    price = Price(input=model.usd_micros_per_million_input, output=model.usd_micros_per_million_output)
+    return Upstream(base_url=model.base_url, api_key_env=model.api_key_env or None, prices={"*": price})
+
+
+def tool_servers(settings: Settings) -> dict[str, ToolServer]:
+    return {
+        name: ToolServer(
+            command=(server.command, *server.args), env=server.env, cwd=Path(server.cwd) if server.cwd else None
+        )
+        for name, server in settings.tools.items()
+    }
+
+
+def service_environment(settings: Settings) -> dict[str, str]:
+    """What the agent is told, in production and in trials alike."""
+    return {"MODEL_NAME": settings.model.name, "TOOL_SERVERS": ",".join(sorted(settings.tools))}
+
+
+def gateway_config(settings: Settings) -> GatewayConfig:
+    paths = Paths(settings.home)
+    return GatewayConfig(
+        socket=paths.gateway_folder / "gateway.sock",
+        mode="record",
+        log=paths.calls,
+        upstream=upstream(settings),
+        servers=tool_servers(settings),
+    )
+
+
+def edge_config(settings: Settings, manifest: SubstrateManifest) -> EdgeConfig:
+    paths = Paths(settings.home)
+    return EdgeConfig(
+        host=settings.edge.host,
+        port=settings.edge.port,
+        control=paths.edge_control,
+        state_file=paths.home / "edge" / "state.json",
+        turn_paths=manifest.turn_paths,
+        health_paths=(manifest.liveness, manifest.readiness, manifest.inflight),
+        request_id_header=manifest.request_id_header,
+    )
+
+
+def promoter_config(settings: Settings) -> PromoterConfig:
+    paths = Paths(settings.home)
+    people = tuple(
+        Person(name=name, public_key=person.public_key)
+        for name, person in sorted(settings.consent.people.items())
+        if {"approver", "admin"} & set(person.roles)
+    )
+    return PromoterConfig(
+        home=paths.promoter_home,
+        checkpoints=paths.checkpoints,
+        checkpoint_key=paths.checkpoint_key,
+        socket=paths.promoter_socket,
+        edge_control=paths.edge_control,
+        runtime=settings.runtime,
+        runtime_home=settings.home,
+        gateway_dir=paths.gateway_folder,
+        environment=service_environment(settings),
+        people=people,
+        solo=settings.consent.policy == "solo",
+        disk=Disk(spare_bytes=settings.swap.disk_reserve_bytes),
+    )
+
+
+def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, tuple[str, ...]]:
+    """Write every process's configuration; returns the argv of each, in the order of their start."""
+    configs: dict[str, BaseModel] = {
+        "gateway": gateway_config(settings),
+        "edge": edge_config(settings, manifest),
+        "promoter": promoter_config(settings),
+    }
+    modules = {"gateway": "trial.gateway", "edge": "promote.edge", "promoter": "promote.promoter"}
+    folder = Paths(settings.home).run
+    for name in (".", "gateway"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for path in (settings.home / "edge", settings.home / "gateway", settings.home / "promote"):
+        path.mkdir(exist_ok=True)
+    commands = {}
+    for name, config in configs.items():
+        path = folder / f"{name}.json"
+        write_durably(path, config.model_dump_json(indent=1).encode())
+        commands[name] = (sys.executable, "-m", modules[name], "--config", str(path))
+    return commands
