@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 
 from evidence.canonical import digest, new_id, utcnow
 from evidence.cases import Signal
+from evidence.changes import note
 from evidence.fingerprint import fingerprint, leading, shape
 from evidence.quota import FlagQuota, count_flags, may_open
 from evidence.redact import Redactor
@@ -132,6 +133,8 @@ def _place(session: Session, row: EvidenceRow, quota: FlagQuota) -> int:
         changed=now,
     )
     session.add(batch)
+    opened = {"fingerprint": batch.fingerprint, "title": batch.title}
+    note(session, "batch.opened", batch.id, "intake", f"first seen in turn {row.request_id}", opened)
     session.flush()
     waiting = session.exec(
         select(EvidenceRow).where(

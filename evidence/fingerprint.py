@@ -1,4 +1,6 @@
-"""Groups failures that are the same failure: what went wrong and where, with everything incidental taken out."""
+"""Groups failures that are the same failure: what went wrong and where, with everything incidental taken
+out.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,9 +1,13 @@
-"""From the logs to open batches: read what is new, judge the turns that it changed. Can be killed and run again at any point."""
+"""From the logs to open batches: read what is new, judge the turns that it changed.
+
+Can be killed and run again at any point.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evidence.assess import Assessed, assess_some
+from evidence.changes import publish
 from evidence.quota import FlagQuota
 from evidence.redact import Redactor
 from evidence.signals import LoadedRule
@@ -16,7 +20,10 @@ from evidence.store import Store
 
 @dataclass(frozen=True)
 class IntakeReport:
-    """What one pass did. `events` and `calls` count new ones; `aside` is (log, reason) of each unusable line."""
+    """What one pass did.
+
+    `events` and `calls` count new ones; `aside` is (log, reason) of each unusable line.
+    """
 
     events: int
     calls: int
@@ -38,7 +45,10 @@ def intake(
     rules: Sequence[LoadedRule] = (),
     quota: FlagQuota | None = None,
 ) -> IntakeReport:
-    """Read all complete lines that are there now. Events are read before calls: a turn that ended has all its calls logged."""
+    """Read all complete lines that are there now.
+
+    Events are read before calls: a turn that ended has all its calls logged.
+    """
     counts = {"events": Counts(), "gateway": Counts()}
     for source in sorted(sources, key=lambda s: s.kind):
         _read(store, source, redactor, counts[source.kind])
@@ -47,6 +57,7 @@ def intake(
         with store.write() as session:
             if not assess_some(session, rules, redactor, quota or FlagQuota(), done):
                 break
+    publish(store)
     both = tuple(counts.values())
     return IntakeReport(
         events=counts["events"].new,

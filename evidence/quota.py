@@ -36,7 +36,9 @@ def count_flags(session: Session, turns: Sequence[TurnRow], quota: FlagQuota) ->
 
 
 def _principal(flag: FlagRow, turn: TurnRow) -> str:
-    """Who flags is who owns the session that the flag came from; the turn's owner when it came from nowhere."""
+    """Who flags is who owns the session that the flag came from; the turn's owner when it came from
+    nowhere.
+    """
     return turn.principal if flag.principal in ("", f"session:{turn.session}") else flag.principal
 
 

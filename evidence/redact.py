@@ -1,11 +1,13 @@
 """Takes secrets out of everything before it is stored.
 
-The same secret always becomes the same placeholder, `[redacted:<kind>:<8 hex>]`, so that a recorded call still matches
+The same secret always becomes the same placeholder, `[redacted:<kind>:<8 hex>]`, so that a recorded call
+still matches
 the request that a replay makes from the redacted input. The hex is a keyed hash: without the key it can't be
 used to test guesses.
 """
 
 import hmac
+import itertools
 import math
 import os
 import re
@@ -57,7 +59,10 @@ def entropy(text: str) -> float:
 
 
 def _random_looking(token: str) -> bool:
-    """A long token that nobody typed. Hashes, UUIDs, ULIDs and the ids of model answers are names, not secrets."""
+    """A long token that nobody typed.
+
+    Hashes, UUIDs, ULIDs and the ids of model answers are names, not secrets.
+    """
     plain = token.rstrip("=")
     if _HEX.fullmatch(plain) or _UUID.search(plain) or _OWN_ID.match(plain):
         return False
@@ -66,9 +71,10 @@ def _random_looking(token: str) -> bool:
     digits = sum(c.isdigit() for c in plain)
     if min(upper, lower) < 3 or digits < 2 or entropy(plain) < 3.9:
         return False
-    # Identifiers and paths change their character class at word borders only, random text at every other character.
+    # Identifiers and paths change their character class at word borders only, random text at every other
+    # character.
     classes = [0 if c.isupper() else 1 if c.islower() else 2 if c.isdigit() else 3 for c in plain]
-    changes = sum(a != b for a, b in zip(classes, classes[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(classes))
     return changes / len(plain) > 0.4
 
 
@@ -101,7 +107,10 @@ class Redactor:
         return known
 
     def value(self, value: Any) -> Any:
-        """JSON data without secrets, in keys and values; lone surrogates become U+FFFD. Raises Unstorable on NaN and infinity."""
+        """JSON data without secrets, in keys and values; lone surrogates become U+FFFD.
+
+        Raises Unstorable on NaN and infinity.
+        """
         if isinstance(value, str):
             return self.text(_encodable(value))
         if isinstance(value, dict):

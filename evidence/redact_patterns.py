@@ -1,4 +1,7 @@
-"""Shapes of secrets. Each kind names literal anchors, without one of which its expression is not even tried."""
+"""Shapes of secrets.
+
+Each kind names literal anchors, without one of which its expression is not even tried.
+"""
 
 import re
 from collections.abc import Callable
@@ -33,11 +36,47 @@ def luhn(text: str) -> bool:
 
 _IBAN_LENGTHS = dict(
     pair.split(":")
-    for pair in (
-        "AD:24 AE:23 AT:20 BE:16 BG:22 CH:21 CY:28 CZ:24 DE:22 DK:18 EE:20 ES:24 FI:18 FR:27 GB:22 GR:27 HR:21 "
-        "HU:28 IE:22 IL:23 IS:26 IT:27 LI:21 LT:20 LU:20 LV:21 MC:27 MT:31 NL:18 NO:15 PL:28 PT:25 RO:24 SA:24 "
-        "SE:24 SI:19 SK:24 SM:27 TR:26"
-    ).split()
+    for pair in [
+        "AD:24",
+        "AE:23",
+        "AT:20",
+        "BE:16",
+        "BG:22",
+        "CH:21",
+        "CY:28",
+        "CZ:24",
+        "DE:22",
+        "DK:18",
+        "EE:20",
+        "ES:24",
+        "FI:18",
+        "FR:27",
+        "GB:22",
+        "GR:27",
+        "HR:21",
+        "HU:28",
+        "IE:22",
+        "IL:23",
+        "IS:26",
+        "IT:27",
+        "LI:21",
+        "LT:20",
+        "LU:20",
+        "LV:21",
+        "MC:27",
+        "MT:31",
+        "NL:18",
+        "NO:15",
+        "PL:28",
+        "PT:25",
+        "RO:24",
+        "SA:24",
+        "SE:24",
+        "SI:19",
+        "SK:24",
+        "SM:27",
+        "TR:26",
+    ]
 )
 
 
@@ -62,7 +101,8 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         "private_key",
         "private",
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]*?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+        r"(?:[\s\S]*?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
         r"|(?:\\[nr]|[\sA-Za-z0-9+/=:,-])*)",
     ),
     _kind("jwt", "eyj", _NOT_WORD + r"eyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{8,}"),
@@ -75,7 +115,7 @@ KINDS: tuple[Kind, ...] = (
         re.I,
     ),
     _kind("gcp_api_key", "aiza", _NOT_WORD + rf"AIza{_ID}{{35}}"),
-    _kind("google_oauth", "ya29. gocspx- 1//0", rf"(?:ya29\.|GOCSPX-|1//0)[A-Za-z0-9_.-]{{20,}}"),
+    _kind("google_oauth", "ya29. gocspx- 1//0", r"(?:ya29\.|GOCSPX-|1//0)[A-Za-z0-9_.-]{20,}"),
     _kind(
         "github",
         "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
@@ -144,8 +184,29 @@ KINDS: tuple[Kind, ...] = (
 EMAIL = _kind("email", "@", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
 SECRET_KEYS = frozenset(
-    "password passwd pwd passphrase secret client_secret api_key apikey access_key secret_key private_key "
-    "access_token refresh_token id_token auth_token authorization proxy-authorization x-api-key "
-    "api-key cookie set-cookie credentials".split()
+    [
+        "password",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "secret",
+        "client_secret",
+        "api_key",
+        "apikey",
+        "access_key",
+        "secret_key",
+        "private_key",
+        "access_token",
+        "refresh_token",
+        "id_token",
+        "auth_token",
+        "authorization",
+        "proxy-authorization",
+        "x-api-key",
+        "api-key",
+        "cookie",
+        "set-cookie",
+        "credentials",
+    ]
 )
 """A string under one of these keys is a secret whatever it looks like."""

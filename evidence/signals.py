@@ -1,4 +1,7 @@
-"""Why a turn counts as failed. Each signal is a pure question to one assembled turn; rules are the operator's own."""
+"""Why a turn counts as failed.
+
+Each signal is a pure question to one assembled turn; rules are the operator's own.
+"""
 
 import json
 import re
@@ -10,13 +13,16 @@ from typing import Any
 from evidence.cases import Signal, SignalKind
 
 Turn = dict[str, Any]
-"""request (the body), path, request_id, session, status, reply, latency, timed_out, lost, events, calls, flags."""
+"""request (the body), path, request_id, session, status, reply, latency, timed_out, lost, events, calls,
+flags.
+"""
 Rule = Callable[[Turn], str | None]
 
 MAX_REASON = 500
 _TIMEOUT_STATUS = (408, 504)
 _ERROR_TEXT = re.compile(
-    r"\s*(?:Traceback \(most recent call last\)|(?:[A-Za-z_.]*(?:Error|Exception)|error|fatal|failed)\s*[:!])",
+    r"\s*(?:Traceback \(most recent call last\)|"
+    r"(?:[A-Za-z_.]*(?:Error|Exception)|error|fatal|failed)\s*[:!])",
     re.I,
 )
 _BAD_WORDS = ("error", "failed", "failure", "exception")
@@ -163,7 +169,7 @@ def _rules(turn: Turn, rules: Sequence[LoadedRule], broken: list[str]) -> Iterat
     for loaded in rules:
         try:
             reason = loaded.rule(turn)
-        except Exception as error:  # noqa: BLE001 - somebody else's code: a rule that raises is reported, never fatal
+        except Exception as error:  # noqa: BLE001 - somebody else's code: reported, never fatal
             broken.append(f"{loaded.name}: {type(error).__name__}: {error}"[:MAX_REASON])
             continue
         if reason is not None and not isinstance(reason, str):

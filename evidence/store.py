@@ -36,7 +36,9 @@ def sqlite_url(path: Path) -> str:
 
 
 def make_engine(url: str) -> Engine:
-    """SQLite gets WAL, full sync, a busy timeout and foreign keys; PostgreSQL is reached through psycopg 3."""
+    """SQLite gets WAL, full sync, a busy timeout and foreign keys; PostgreSQL is reached through psycopg
+    3.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -60,7 +62,8 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _sqlite_begin(connection: Any) -> None:
-    # A transaction that reads first and writes later fails at once when another wrote in between; writers queue here.
+    # A transaction that reads first and writes later fails at once when another wrote in between; writers
+    # queue here.
     immediate = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 

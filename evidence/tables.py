@@ -1,4 +1,7 @@
-"""The tables that evidence writes, and nobody else. Times of the outside world are unix seconds, our own are RFC 3339."""
+"""The tables that evidence writes, and nobody else.
+
+Times of the outside world are unix seconds, our own are RFC 3339.
+"""
 
 import json
 from typing import Any
@@ -208,14 +211,15 @@ class BatchRow(SQLModel, table=True):
     changed: str
 
 
-class BatchChangeRow(SQLModel, table=True):
-    """Every change of a batch; also the outbox of the ledger."""
+class ChangeRow(SQLModel, table=True):
+    """Every decision about a batch or a turn; also the outbox of the ledger."""
 
-    __tablename__ = "evidence_batch_change"
+    __tablename__ = "evidence_change"
 
     n: int | None = _serial()
     id: str = Field(unique=True)
-    batch_id: str = Field(index=True)
+    subject: str = Field(index=True)
+    """Id of the batch or of the turn."""
     kind: str
     data: Any = _json()
     who: str

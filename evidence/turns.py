@@ -57,7 +57,9 @@ def recorded(turn: TurnRow) -> RecordedTurn:
 
 
 def earlier_turns(session: Session, turn: TurnRow, *, whole_process: bool) -> list[TurnRow]:
-    """The prelude that a turn may need, in order: its session's turns so far and, of any session, those since its process started."""
+    """The prelude that a turn may need, in order: its session's turns so far and, of any session, those
+    since its process started.
+    """
     same_session = col(TurnRow.session) == turn.session
     scope = same_session | (col(TurnRow.process_id) == turn.process_id) if whole_process else same_session
     found = session.exec(

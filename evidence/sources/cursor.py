@@ -1,4 +1,6 @@
-"""The durable cursor: rows and position move in one transaction, so every line counts exactly once, whatever is killed."""
+"""The durable cursor: rows and position move in one transaction, so every line counts exactly once,
+whatever is killed.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +51,10 @@ def position_of(row: CursorRow | None, path: Path) -> Position:
 
 
 def find_cursor(session: Session, source: Source) -> CursorRow:
-    """The source's cursor. A log seen for the first time that continues a known one (a cloned state) starts where that stands."""
+    """The source's cursor.
+
+    A log seen for the first time that continues a known one (a cloned state) starts where that stands.
+    """
     row = session.get(CursorRow, source.key)
     if row is None:
         row = CursorRow(key=source.key, kind=source.kind, path=str(source.path), inode="", updated="")
@@ -83,7 +88,10 @@ def _is_continuation(path: Path, position: Position) -> bool:
 
 
 def move(session: Session, source: Source, before: Position, after: Position, process_id: str | None) -> None:
-    """Take the chunk between two positions for this transaction. Raises CursorMoved when it was taken already."""
+    """Take the chunk between two positions for this transaction.
+
+    Raises CursorMoved when it was taken already.
+    """
     values = {
         "inode": after.inode,
         "offset": after.offset,

@@ -18,7 +18,7 @@ _validator: Draft202012Validator | None = None
 
 
 def _check(event: dict[str, Any]) -> None:
-    global _validator  # noqa: PLW0603 - compiled once
+    global _validator
     _validator = _validator or Draft202012Validator(event_schema())
     error = next(iter(_validator.iter_errors(event)), None)
     if error is not None:

@@ -1,8 +1,11 @@
 """Reads append-only line files so that every complete line is delivered exactly once.
 
-A cursor remembers the byte offset and two hashes of what lies before it (the file's beginning, and the last bytes read).
-They, rather than the name or the inode alone, say whether a file is still the one that was read: so a renamed log, one that was
-copied and truncated, and the clone of a state directory are each recognised, and are read on from the right place.
+A cursor remembers the byte offset and two hashes of what lies before it (the file's beginning, and the
+last bytes read).
+They, rather than the name or the inode alone, say whether a file is still the one that was read: so a
+renamed log, one that was
+copied and truncated, and the clone of a state directory are each recognised, and are read on from the
+right place.
 """
 
 import hashlib
@@ -160,7 +163,10 @@ def _siblings(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which files to read, in order, each from where. `gap` says when lines may have been lost to rotation."""
+    """Which files to read, in order, each from where.
+
+    `gap` says when lines may have been lost to rotation.
+    """
 
     steps: tuple[tuple[Path, Position], ...]
     gap: str = ""

@@ -1,6 +1,7 @@
 """One history of the database for SQLite and PostgreSQL, run from the installed package.
 
-`python -m evolve.migrations "what changes"` writes the next version from the difference between tables and history.
+`python -m evolve.migrations "what changes"` writes the next version from the difference between tables and
+history.
 """
 
 from pathlib import Path
@@ -13,8 +14,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
-import evidence.tables
-import evolve.tables  # noqa: F401 - both fill SQLModel.metadata
+import evidence.tables  # noqa: F401 - fills SQLModel.metadata, as does the next
+import evolve.tables  # noqa: F401
 from evidence.store import StoreError, make_engine
 
 _LOCK = 0x65766F6C7665  # any number, the same for all of our processes
@@ -36,7 +37,8 @@ def head_revision() -> str:
 def upgrade(url: str) -> bool:
     """Bring the database to this version of the product; True when something changed. Raises StoreError.
 
-    One transaction on both databases: a crash in the middle leaves the old version. Several processes may call it at once.
+    One transaction on both databases: a crash in the middle leaves the old version. Several processes may
+    call it at once.
     """
     engine = make_engine(url)
     try:
@@ -72,7 +74,8 @@ def _checked_revision(connection: Connection) -> str | None:
         _, present = _our_tables(connection)
         if present:
             raise StoreError(
-                f"database is half migrated (table {min(present)} without a revision): restore a backup, or start on an empty one"
+                f"database is half migrated (table {min(present)} without a revision): "
+                "restore a backup, or start on an empty one"
             )
         return None
     known = {script.revision for script in ScriptDirectory.from_config(script_config()).walk_revisions()}

@@ -6,7 +6,8 @@ from alembic import context
 from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 
-import evolve.tables  # noqa: F401 - both fill SQLModel.metadata
+import evidence.tables  # noqa: F401 - fills SQLModel.metadata, as does the next
+import evolve.tables  # noqa: F401
 
 
 def _plain_types(kind: str, item: Any, _context: object) -> str | Literal[False]:

@@ -72,26 +72,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_evidence_batch_state"), ["state"], unique=False)
 
     op.create_table(
-        "evidence_batch_change",
-        sa.Column(
-            "n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("batch_id", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("data", sa.Text(), nullable=True),
-        sa.Column("who", sa.String(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("at", sa.String(), nullable=False),
-        sa.Column("journaled", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("n"),
-        sa.UniqueConstraint("id"),
-    )
-    with op.batch_alter_table("evidence_batch_change", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_evidence_batch_change_batch_id"), ["batch_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_evidence_batch_change_journaled"), ["journaled"], unique=False)
-
-    op.create_table(
         "evidence_call",
         sa.Column(
             "n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
@@ -137,6 +117,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
     )
+    op.create_table(
+        "evidence_change",
+        sa.Column(
+            "n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=True),
+        sa.Column("who", sa.String(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.String(), nullable=False),
+        sa.Column("journaled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("n"),
+        sa.UniqueConstraint("id"),
+    )
+    with op.batch_alter_table("evidence_change", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_evidence_change_journaled"), ["journaled"], unique=False)
+        batch_op.create_index(batch_op.f("ix_evidence_change_subject"), ["subject"], unique=False)
+
     op.create_table(
         "evidence_cursor",
         sa.Column("key", sa.String(), nullable=False),

@@ -1,0 +1,46 @@
+"""Decisions are written in the same transaction as what they change, and handed to the ledger afterwards.
+
+A crash between the two leaves them waiting; the next call hands them over. A crash while handing over may
+repeat an entry:
+its `change` id is the same then.
+"""
+
+from collections.abc import Mapping
+
+from sqlmodel import Session, col, select
+
+from evidence.canonical import new_id, utcnow
+from evidence.store import Store
+from evidence.tables import ChangeRow
+
+
+def note(
+    session: Session, kind: str, subject: str, who: str, reason: str, data: Mapping[str, object] | None = None
+) -> None:
+    session.add(
+        ChangeRow(
+            id=new_id(),
+            subject=subject,
+            kind=kind,
+            data=dict(data or {}),
+            who=who,
+            reason=reason,
+            at=utcnow().isoformat(),
+        )
+    )
+
+
+def publish(store: Store) -> None:
+    """Hand waiting decisions to the ledger, oldest first."""
+    if store.journal is None:
+        return
+    waiting = select(ChangeRow).where(col(ChangeRow.journaled).is_(False)).order_by(col(ChangeRow.n))
+    with store.read() as session:
+        if session.exec(waiting.limit(1)).first() is None:
+            return
+    with store.write() as session:
+        for row in session.exec(waiting.with_for_update(skip_locked=True)):
+            data = {"change": row.id, "subject": row.subject, **(row.data or {})}
+            store.journal.append(row.kind, data, row.who, row.reason)
+            row.journaled = True
+            session.add(row)
