@@ -74,7 +74,9 @@ def load_manifest(root: Path) -> SubstrateManifest:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ManifestError(f"{path}: not found; `evolve init` writes one, docs/substrate.md explains it") from None
+        raise ManifestError(
+            f"{path}: not found; `evolve init` writes one, docs/substrate.md explains it"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not TOML: {error}") from None
     try:

@@ -1,0 +1,375 @@
+"""The embedded engine: every instance is one `bwrap` with our shim as PID 1. See docs/containers.md."""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from containers import cgroups, host, images, layers, processes
+from containers.capabilities import Capabilities, describe
+from containers.launch import Launched, Orders, launch
+from containers.registry import Record, Registry, bwrap_status
+from containers.runtime import (
+    ImageMissing,
+    ImageRef,
+    Instance,
+    InstanceSpec,
+    InstanceStatus,
+    Limits,
+    Mount,
+    RuntimeBroken,
+)
+from containers.shim_store import ShimStore
+from containers.spec import InstanceFiles, arguments
+from containers.substrate import SubstrateManifest
+
+GONE_SECONDS = 30.0
+EXIT_UNKNOWN = 255
+"""Reported when an instance is gone and its monitor was killed before it could write down how it ended."""
+_FIRST_UID, _UIDS = 1 << 30, 1 << 29
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_COMPILE = (
+    "import compileall, py_compile, sys\n"
+    "compileall.compile_dir(sys.argv[1], maxlevels=64, quiet=2, force=True, workers=1,"
+    " invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)\n"
+)
+_COMPILE_LIMITS = Limits(processes=16, memory_bytes=1 << 30, wall_seconds=600, file_bytes=64 << 20)
+
+
+@dataclass
+class BubblewrapInstance:
+    """A handle; the truth is the registry and the kernel."""
+
+    name: str
+    digest: str
+    labels: Mapping[str, str]
+    record: Record
+    runtime: "BubblewrapRuntime"
+    stdin: IO[bytes] | None = None
+    stdout: IO[bytes] | None = None
+
+    def status(self) -> InstanceStatus:
+        return self.runtime.observe(self.record)
+
+    def wait(self, timeout: float) -> int | None:
+        return self.runtime.wait(self.record, timeout)
+
+
+class BubblewrapRuntime:
+    """Implements `containers.runtime.Runtime` for one home."""
+
+    name = "bubblewrap"
+
+    def __init__(self, home: Path) -> None:
+        self._home = home.resolve()
+        self._registry = Registry(self._home)
+        self._images = images.ImageStore(self._home)
+        self._layers = layers.LayerStore(self._home)
+        self._shims = ShimStore(self._home)
+        self._mode = host.engine_mode()
+        self._interpreter, libraries = host.interpreter_digest(self._home / "cache" / "interpreter.json")
+        self._layout = host.layout(self._mode, libraries)
+        self._groups = cgroups.find_parents()
+        self._launched: dict[str, Launched] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return describe(self._mode, self._groups)
+
+    def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
+        files = images.source_files(tree)
+        layer = None
+        if manifest.lock_file is not None:
+            try:
+                lock = (tree / manifest.lock_file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise RuntimeBroken(f"{manifest.lock_file}: {error}") from None
+            layer = self._layers.ensure(lock, manifest.lock_file, self._interpreter, self._compile)
+        parts = images.StoredImage(
+            digest="",
+            files=tuple(files),
+            compiled=(),
+            layer=layer.key if layer else None,
+            layer_digest=layer.digest if layer else None,
+            interpreter=self._interpreter,
+            shim=self._shims.current(),
+            substrate=manifest.model_dump(mode="json"),
+        )
+        return self._images.add(tree, replace(parts, digest=images.digest_of(parts)), self._compile)
+
+    def start(self, image: ImageRef | None, spec: InstanceSpec) -> Instance:
+        digest = image.digest if image else ""
+        with self._registry.locked(spec.name):
+            running = self._registry.read(spec.name)
+            if running is not None and running.init.alive():
+                return self._adopt(running, digest, spec)
+            if running is not None:
+                self._bury(running)
+            return self._start(digest, spec)
+
+    def find(self, labels: Mapping[str, str]) -> list[Instance]:
+        return [self._handle(record) for record in self._registry.matching(labels)]
+
+    def stop(self, instance: Instance, grace: float) -> None:
+        record = self._record(instance)
+        if record is not None and record.init.alive():
+            record.init.terminate(time.monotonic() + grace)
+        self.kill(instance)
+
+    def kill(self, instance: Instance) -> None:
+        record = self._record(instance)
+        if record is None:
+            return
+        deadline = time.monotonic() + GONE_SECONDS
+        record.init.kill(deadline)
+        self._settle(record, deadline)
+
+    def remove(self, instance: Instance) -> None:
+        with self._registry.locked(instance.name):
+            record = self._record(instance)
+            if record is None:
+                return
+            if record.init.alive():
+                raise RuntimeBroken(f"{instance.name} still runs: stop it before it is removed")
+            self._bury(record)
+
+    def logs(self, instance: Instance, tail_bytes: int = 65536) -> str:
+        try:
+            with (self._registry.private(instance.name) / "log").open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - tail_bytes))
+                data = file.read(tail_bytes)
+        except FileNotFoundError:
+            return ""
+        return _CONTROL.sub("", data.decode("utf-8", "replace").replace("\r\n", "\n"))
+
+    def stats(self, instance: Instance) -> Mapping[str, int]:
+        record = self._record(instance)
+        if record is None or not record.init.alive():
+            return {"processes": 0, "memory_bytes": 0, "cpu_millis": 0}
+        return processes.usage(record.init.pid)
+
+    def export(self, image: ImageRef, target: Path) -> None:
+        stored = self._images.load(image.digest)
+        if target.is_dir() and any(target.iterdir()):
+            raise RuntimeBroken(f"{target} is not empty")
+        target.mkdir(parents=True, exist_ok=True)
+        images.copy_entries(self._images.path(image.digest) / "app", target, list(stored.files))
+
+    def observe(self, record: Record) -> InstanceStatus:
+        running = record.init.alive()
+        code = None if running else self._exit_code(record)
+        return InstanceStatus(running, code, record.digest, record.labels)
+
+    def wait(self, record: Record, timeout: float) -> int | None:
+        deadline = time.monotonic() + timeout
+        while record.init.alive():
+            if not record.init.wait_gone(deadline):
+                return None
+        return self._exit_code(record)
+
+    def reap(self) -> list[str]:
+        """Kill and forget what dead callers of this home left behind; the names. `live` ones are never touched."""
+        gone = []
+        for record in self._registry.all():
+            if record.survives_caller or record.owner.alive():
+                continue
+            instance = self._handle(record)
+            self.kill(instance)
+            self.remove(instance)
+            gone.append(record.name)
+        return gone
+
+    def _start(self, digest: str, spec: InstanceSpec) -> Instance:
+        stored = self._images.load(digest) if digest else None
+        if stored is not None and stored.interpreter != self._interpreter:
+            raise ImageMissing(
+                f"image {digest} was built on another interpreter or system libraries: build it again"
+            )
+        layer = self._layers.load(stored.layer) if stored is not None and stored.layer else None
+        if layer is not None and stored is not None and layer.digest != stored.layer_digest:
+            raise ImageMissing(f"the dependency layer of image {digest} is another one: build it again")
+        shim = self._shims.path(stored.shim if stored is not None else self._shims.current())
+        private = self._registry.prepare(spec.name)
+        uid = _FIRST_UID + secrets.randbelow(_UIDS)
+        made = InstanceFiles(
+            shim=str(shim),
+            etc=str(_make_etc(private, uid)),
+            empty=str(self._shims.empty()),
+            app=str(self._images.path(digest) / "app") if stored is not None else None,
+            deps=str(layer.path) if layer is not None else None,
+            uid=uid,
+            gid=uid,
+        )
+        prepared = replace(spec, mounts=tuple(self._prepare_mount(mount, uid) for mount in spec.mounts))
+        orders = self._orders(prepared, stored, uid)
+        command = arguments(self._layout, made, prepared)
+        launched = launch(
+            command, private, prepared, orders, lambda child: self._register(digest, prepared, uid, child)
+        )
+        record = self._registry.read(spec.name)
+        if record is None:
+            raise RuntimeBroken(f"{spec.name}: its record vanished while it started")
+        self._launched[spec.name] = launched
+        return self._handle(record)
+
+    def _register(
+        self, digest: str, spec: InstanceSpec, uid: int, child: tuple[int, int]
+    ) -> Mapping[str, bool]:
+        """Called while PID 1 still waits for its orders: limit it, and write it down before it may run."""
+        init, monitor, owner = (processes.Identity.of(pid) for pid in (*child, os.getpid()))
+        if init is None or monitor is None or owner is None:
+            raise RuntimeBroken(f"{spec.name}: ended before it began")
+        folders, held = cgroups.enter(self._groups, f"{init.pid}-{init.started}", init.pid, spec.limits)
+        self._registry.write(
+            Record(
+                name=spec.name,
+                digest=digest,
+                role=spec.role,
+                labels=dict(spec.labels),
+                init=init,
+                monitor=monitor,
+                owner=owner,
+                survives_caller=spec.survives_caller,
+                uid=uid,
+                cgroups=folders,
+            )
+        )
+        return {"memory": "memory" in held}
+
+    def _orders(self, spec: InstanceSpec, stored: images.StoredImage | None, uid: int) -> Orders:
+        env = {
+            "HOME": "/tmp",
+            "LANG": "C.UTF-8",
+            "PATH": f"{os.path.dirname(self._layout.interpreter)}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": "/app:/deps",
+            "TZ": "UTC",
+        }
+        if stored is not None:
+            env |= {"IMAGE_DIGEST": stored.digest, "BOOT_NONCE": secrets.token_hex(8)}
+        substrate = stored.substrate if stored is not None else {}
+        if spec.argv[0] in ("@serve", "@launch") and stored is None:
+            raise RuntimeBroken(f"{spec.name}: {spec.argv[0]} needs an image")
+        return Orders(
+            uid=uid if self._mode == "root" else None,
+            env={**env, **spec.env},
+            command=tuple(substrate.get("command", ())),
+            preload=tuple(substrate.get("preload", ())),
+            drain_signal=str(substrate.get("drain_signal", "SIGTERM")),
+        )
+
+    def _prepare_mount(self, mount: Mount, uid: int) -> Mount:
+        try:
+            source = mount.source.resolve(strict=True)
+        except OSError as error:
+            raise RuntimeBroken(f"cannot mount {mount.source}: {error.strerror}") from None
+        if self._mode == "root" and mount.writable:
+            own_tree(source, uid)
+        elif self._mode == "root" and source.is_dir():
+            source.chmod(
+                source.stat().st_mode | 0o005
+            )  # its parents stay closed; inside, an unprivileged uid reads it
+        return replace(mount, source=source)
+
+    def _adopt(self, record: Record, digest: str, spec: InstanceSpec) -> Instance:
+        if record.digest != digest:
+            raise RuntimeBroken(f"{spec.name} already runs another image ({record.digest})")
+        if spec.interactive:
+            raise RuntimeBroken(
+                f"{spec.name} already runs, and its pipes belong to the process that started it"
+            )
+        return self._handle(record)
+
+    def _handle(self, record: Record) -> BubblewrapInstance:
+        launched = self._launched.get(record.name)
+        handle = BubblewrapInstance(record.name, record.digest, record.labels, record, self)
+        if launched is not None and launched.monitor == record.monitor.pid:
+            handle.stdin, handle.stdout = launched.stdin, launched.stdout
+        return handle
+
+    def _record(self, instance: Instance) -> Record | None:
+        """The record as it is now, if it is still the one that this handle was made for."""
+        record = self._registry.read(instance.name)
+        if (
+            record is not None
+            and isinstance(instance, BubblewrapInstance)
+            and instance.record.init != record.init
+        ):
+            return None
+        return record
+
+    def _settle(self, record: Record, deadline: float) -> None:
+        """PID 1 is gone, and with it all below it: wait for bwrap to write down the end, drop pipes and groups."""
+        launched = self._launched.pop(record.name, None)
+        if launched is not None:
+            launched.close()
+        while record.monitor.alive() and time.monotonic() < deadline:
+            record.monitor.wait_gone(min(deadline, time.monotonic() + 1.0))
+        _reap_child(record.monitor.pid)
+        cgroups.leave(record.cgroups)
+
+    def _exit_code(self, record: Record) -> int:
+        self._settle(record, time.monotonic() + 2.0)
+        return bwrap_status(self._registry.private(record.name)).get("exit-code", EXIT_UNKNOWN)
+
+    def _bury(self, record: Record) -> None:
+        self._settle(record, time.monotonic() + 2.0)
+        self._registry.forget(record.name)
+
+    def _compile(self, folder: Path, shown_at: str) -> None:
+        """Compile in a sandbox: a source that crashes or bloats the compiler hurts nobody, it just stays uncompiled."""
+        spec = InstanceSpec(
+            name=f"compile-{secrets.token_hex(6)}",
+            role="grader",
+            argv=("python", "-I", "-S", "-c", _COMPILE, shown_at),
+            mounts=(Mount(folder, shown_at, writable=True),),
+            labels={"role": "compile"},
+            limits=_COMPILE_LIMITS,
+            workdir="/",
+        )
+        instance = self.start(None, spec)
+        try:
+            instance.wait(_COMPILE_LIMITS.wall_seconds or 600)
+        finally:
+            self.kill(instance)
+            self.remove(instance)
+        if self._mode == "root":
+            own_tree(folder, os.geteuid())
+
+
+def own_tree(top: Path, uid: int) -> None:
+    """Give a whole tree to `uid`, following no link."""
+    for _, folders, names, here in os.fwalk(top):
+        if os.fstat(here).st_uid != uid:
+            os.fchown(here, uid, uid)
+        for name in [*folders, *names]:
+            if os.stat(name, dir_fd=here, follow_symlinks=False).st_uid != uid:
+                os.chown(name, uid, uid, dir_fd=here, follow_symlinks=False)
+    if not top.is_dir():
+        os.chown(top, uid, uid, follow_symlinks=False)
+
+
+def _make_etc(private: Path, uid: int) -> Path:
+    etc = private / "etc"
+    etc.mkdir(mode=0o755)
+    made = {
+        "passwd": f"agent:x:{uid}:{uid}:agent:/tmp:/bin/sh\n",
+        "group": f"agent:x:{uid}:\n",
+        "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    }
+    for name, text in made.items():
+        (etc / name).write_text(text)
+    (etc / "localtime").symlink_to("/usr/share/zoneinfo/UTC")
+    return etc
+
+
+def _reap_child(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

@@ -1,0 +1,160 @@
+"""The caller's side of the trial launcher: one sandbox, case after case, each from fresh state."""
+
+import json
+import os
+import select
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from containers.runtime import ImageRef, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
+from containers.shim.files import wipe
+from containers.substrate import SubstrateManifest
+
+GRACE_SECONDS = 30.0
+_MAX_ANSWER = 1 << 20
+_MAX_SOCKET_PATH = 107
+
+
+class ServiceFailed(Exception):
+    """The service itself died or never listened: the candidate's failure, not the arena's."""
+
+    def __init__(self, exit_code: int | None, log: str) -> None:
+        super().__init__(
+            f"the service ended with {exit_code}" if exit_code is not None else "the service failed"
+        )
+        self.exit_code = exit_code
+        self.log = log
+
+
+class Shard:
+    """A running launcher. Every breakdown of its own is RuntimeBroken; the service dying is ServiceFailed.
+
+    `tree` shows that worktree at /app instead of the image's (visible cases only: nothing is verified about it).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        image: ImageRef,
+        manifest: SubstrateManifest,
+        *,
+        name: str,
+        labels: Mapping[str, str],
+        workdir: Path,
+        gateway_dir: Path | None,
+        limits: Limits | None = None,
+        tree: Path | None = None,
+        ready_seconds: float = 60.0,
+    ) -> None:
+        self._runtime, self._manifest, self._ready = runtime, manifest, ready_seconds
+        self._agent, self._out = workdir / "agent", workdir / "out"
+        if len(os.fsencode(self._agent / "agent.sock")) > _MAX_SOCKET_PATH:
+            raise RuntimeBroken(f"{self._agent}: too long for a unix socket; use a shorter EVOLVE_HOME")
+        for folder in (self._agent, self._out):
+            folder.mkdir(parents=True, exist_ok=True)
+        mounts = [Mount(self._agent, "/run/agent", writable=True), Mount(self._out, "/out", writable=True)]
+        if gateway_dir is not None:
+            mounts.append(Mount(gateway_dir, "/run/gateway"))
+        if tree is not None:
+            mounts.append(Mount(tree, "/app"))
+        spec = InstanceSpec(
+            name=name,
+            role="trial",
+            argv=("@launch",),
+            env={
+                "AGENT_SOCKET": "/run/agent/agent.sock",
+                "GATEWAY_SOCKET": "/run/gateway/gateway.sock",
+                "STATE_DIR": "/state",
+            },
+            mounts=tuple(mounts),
+            labels=labels,
+            limits=limits or Limits(),
+            interactive=True,
+        )
+        self._instance = runtime.start(image, spec)
+        self._buffer = bytearray()
+        self._closed = False
+
+    def begin(self, env: Mapping[str, str], coverage: bool = False) -> Path:
+        """Start the service from fresh state; the host path of its socket, which already accepts connections."""
+        request = {
+            "op": "begin",
+            "env": dict(env),
+            "command": list(self._manifest.command),
+            "coverage": coverage,
+            "ready_timeout": self._ready,
+        }
+        answer = self._ask(request, self._ready)
+        if not answer["ok"]:
+            raise ServiceFailed(answer.get("exit"), answer.get("output", ""))
+        return self._agent / "agent.sock"
+
+    def end(self) -> Path:
+        """Kill the case, wipe, and return the folder with what it left in its state directory, valid until the next
+        `begin`. Raises ServiceFailed when that was too much to carry over: a cut result must never count as whole."""
+        answer = self._ask({"op": "end"}, 0.0)
+        if answer.get("truncated"):
+            raise ServiceFailed(answer.get("exit"), "the state directory is larger than what may be exported")
+        return self._out
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
+        """Run one of the substrate's own checks in fresh state: (exit code or None after `timeout`, end of its output)."""
+        request = {"op": "run", "argv": list(argv), "env": dict(env), "timeout": timeout}
+        answer = self._ask(request, timeout)
+        if not answer["ok"]:
+            raise RuntimeBroken(f"{self._instance.name}: {answer.get('error')}")
+        return answer["exit"], answer["output"]
+
+    def close(self) -> None:
+        """End everything inside and forget the instance; exported files stay. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._runtime.kill(self._instance)
+            self._runtime.remove(self._instance)
+            wipe(str(self._agent))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any], patience: float) -> dict[str, Any]:
+        stdin = self._instance.stdin
+        if self._closed or stdin is None or self._instance.stdout is None:
+            raise RuntimeBroken(f"{self._instance.name}: the launcher is closed")
+        try:
+            data = (json.dumps(request) + "\n").encode()
+            while data:
+                data = data[stdin.write(data) :]
+        except OSError as error:
+            raise self._broken(f"the launcher is gone ({error.strerror})") from None
+        answer: dict[str, Any] = json.loads(self._line(time.monotonic() + patience + GRACE_SECONDS))
+        return answer
+
+    def _line(self, deadline: float) -> bytes:
+        stdout = self._instance.stdout
+        if stdout is None:
+            raise self._broken("the launcher is closed")
+        poller = select.poll()
+        poller.register(stdout, select.POLLIN)
+        while (end := self._buffer.find(b"\n")) < 0:
+            left = deadline - time.monotonic()
+            if left <= 0 or not poller.poll(left * 1000):
+                raise self._broken("the launcher did not answer in time")
+            chunk = stdout.read(65536)
+            if not chunk or len(self._buffer) > _MAX_ANSWER:
+                raise self._broken("the launcher went away")
+            self._buffer += chunk
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _broken(self, what: str) -> RuntimeBroken:
+        tail = self._runtime.logs(self._instance, 2000)
+        return RuntimeBroken(f"{self._instance.name}: {what}; its log ends: {tail[-400:]!r}")

@@ -1,0 +1,150 @@
+"""`@launch`: replays case after case in forks of one preloaded interpreter, each from fresh state."""
+
+import json
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+from . import child, files
+from .keeper import Keeper
+
+AGENT_SOCKET = "/run/agent/agent.sock"
+COVERAGE = "/tmp/.coverage.json"
+OUT = "/out"
+FRESH = ("/state", "/tmp", "/run/agent", "/dev/shm")
+EXPORT_BYTES = 64 << 20
+COVERAGE_BYTES = 16 << 20
+DRAIN_SECONDS = 3.0
+MAX_LINE = 1 << 20
+
+
+class Launcher:
+    def __init__(self, keeper: Keeper, config: dict[str, Any], env: dict[str, str]) -> None:
+        self._keeper, self._config, self._env = keeper, config, env
+        self._reply = os.dup(1)
+        os.set_inheritable(self._reply, False)
+        null = os.open("/dev/null", os.O_WRONLY)
+        os.dup2(null, 1)  # a stray print can't garble the protocol
+        os.close(null)
+        self._coverage = False
+        self._begun = False
+
+    def run(self) -> int:
+        operations = {"begin": self._begin, "run": self._run, "end": self._end}
+        self._keeper.stdin_open = True
+        while (request := self._request()) is not None:
+            if request["op"] == "quit":
+                break
+            answer = operations[request["op"]](request)
+            os.write(self._reply, (json.dumps(answer) + "\n").encode())
+        return 0
+
+    def _request(self) -> dict[str, Any] | None:
+        lines = self._keeper.lines
+        while (end := lines.find(b"\n")) < 0:
+            if not self._keeper.stdin_open or len(lines) > MAX_LINE:
+                return None
+            if (
+                self._keeper.terminated and not self._begun
+            ):  # while a case runs it may be the case that signals us
+                return None
+            self._keeper.pump(None)
+        line = bytes(lines[:end])
+        del lines[: end + 1]
+        request: dict[str, Any] = json.loads(line)
+        return request
+
+    def _spawn(self, argv: list[str], env: dict[str, str], coverage: bool) -> None:
+        self._keeper.tail.clear()
+        reader, writer = os.pipe()
+        self._keeper.watch_output(reader)
+        pid = child.spawn(
+            argv,
+            {**self._env, **env},
+            self._config["workdir"],
+            self._config["limits"],
+            output=writer,
+            errors=writer,
+            in_process=True,
+            trace_into=COVERAGE if coverage else None,
+        )
+        os.close(writer)
+        self._keeper.start_leader(pid)
+
+    def _begin(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._fresh()
+        self._begun, self._coverage = True, bool(request.get("coverage"))
+        self._spawn(request.get("command") or self._config["command"], request.get("env", {}), self._coverage)
+        deadline = time.monotonic() + float(request.get("ready_timeout", 60.0))
+        pause = 0.001
+        while self._keeper.leader is not None:
+            if _accepts():
+                return {"ok": True}
+            if time.monotonic() > deadline:
+                return {"ok": False, "exit": None, "output": self._tail() + "\n[shim] never listened"}
+            self._keeper.pump(pause)
+            pause = min(pause * 1.1, 0.02)
+        code = self._keeper.leader_exit
+        self._keeper.kill_all()
+        return {"ok": False, "exit": code, "output": self._tail()}
+
+    def _run(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._begun:
+            return {"ok": False, "error": "a case is open: end it first"}
+        self._fresh()
+        self._spawn(request["argv"], request.get("env", {}), False)
+        deadline = time.monotonic() + float(request["timeout"])
+        while self._keeper.leader is not None and (left := deadline - time.monotonic()) > 0:
+            self._keeper.pump(left)
+        timed_out = self._keeper.leader is not None
+        self._keeper.kill_all()
+        answer = {"ok": True, "exit": None if timed_out else self._keeper.leader_exit, "output": self._tail()}
+        self._fresh()
+        return answer
+
+    def _end(self, request: dict[str, Any]) -> dict[str, Any]:
+        keeper = self._keeper
+        if keeper.leader is not None and self._coverage:
+            os.kill(keeper.leader, signal.Signals[self._config["drain_signal"]])
+            deadline = time.monotonic() + DRAIN_SECONDS
+            while keeper.leader is not None and (left := deadline - time.monotonic()) > 0:
+                keeper.pump(left)
+        keeper.reap()
+        code = keeper.leader_exit if keeper.leader is None else None
+        keeper.kill_all()
+        files.wipe(OUT)
+        report = files.export("/state", OUT, EXPORT_BYTES)
+        if self._coverage:
+            self._keep_coverage()
+        self._fresh()
+        self._begun = keeper.terminated = False
+        return {"ok": True, "exit": code, "output": self._tail(), **report}
+
+    def _keep_coverage(self) -> None:
+        try:
+            with open(COVERAGE, "rb") as found:
+                data = found.read(COVERAGE_BYTES)
+            with open(OUT + "/coverage.json", "wb") as out:
+                out.write(data)
+        except OSError:
+            pass  # the caller sees that the file is missing
+
+    def _fresh(self) -> None:
+        self._keeper.kill_all()
+        for folder in FRESH:
+            files.wipe(folder)
+
+    def _tail(self) -> str:
+        return self._keeper.tail.decode("utf-8", "replace")
+
+
+def _accepts() -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(AGENT_SOCKET)
+        except OSError:
+            return False
+        return True
