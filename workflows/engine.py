@@ -48,7 +48,7 @@ class WorkflowError(ValueError):
 
 
 def layers(workflow: Workflow) -> tuple[tuple[Node, ...], ...]:
-    """Nodes by distance from the inputs, each layer sorted by id. Raises WorkflowError when some can't start."""
+    """Nodes by distance from the inputs, layers sorted by id. Raises WorkflowError when some can't start."""
     done: set[str] = set()
     waiting = {node.id: node for node in workflow.nodes}
     found: list[tuple[Node, ...]] = []

@@ -1,0 +1,134 @@
+"""The values that travel through a turn."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.events import Recorder
+from workflows.catalog import Catalog
+
+Message = dict[str, Any]
+"""One message in the OpenAI chat format."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A request as it was accepted. `messages` and `settings` are its checked parts; `body` is all of it."""
+
+    request_id: str
+    session: str
+    path: str
+    clock: float
+    """Unix seconds; the only "now" of this turn."""
+    body: dict[str, Any]
+    messages: tuple[Message, ...]
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What the user said last."""
+        return next((str(m["content"]) for m in reversed(self.messages) if m["role"] == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def add(self, other: "Usage") -> None:
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+
+
+@dataclass(slots=True)
+class TurnContext:
+    """What the hooks and parts of one turn share. It never outlives the turn."""
+
+    request_id: str
+    session: str
+    clock: float
+    log: Recorder
+    settings: dict[str, str] = field(default_factory=dict)
+    """The session's settings, this turn's changes included."""
+    notes: tuple[str, ...] = ()
+    """What the session was asked to remember before this turn."""
+    spent_tokens: int = 0
+    """By this session before this turn."""
+    catalog: Catalog = field(default_factory=Catalog)
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAsk:
+    """A tool call in the model's words."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    content: str | None
+    asks: tuple[ToolAsk, ...]
+    finish_reason: str
+    usage: Usage
+
+    @property
+    def message(self) -> Message:
+        """As the conversation keeps it."""
+        message: Message = {"role": "assistant", "content": self.content}
+        if self.asks:
+            message["tool_calls"] = [
+                {"id": a.call_id, "type": "function", "function": {"name": a.name, "arguments": a.arguments}}
+                for a in self.asks
+            ]
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call that can be made."""
+
+    call_id: str
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return f"{self.server}/{self.tool}"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    call_id: str
+    server: str
+    tool: str
+    content: str
+    """What the model is told."""
+    is_error: bool = False
+    value: Any = None
+    """The content as data, where it is some."""
+    ms: float = 0.0
+    attempts: int = 1
+    """0: the call never left."""
+
+    @property
+    def message(self) -> Message:
+        return {"role": "tool", "tool_call_id": self.call_id, "content": self.content}
