@@ -1,7 +1,7 @@
 """A person's signed, expiring, single-use decision about exactly these bytes.
 
-The record follows the Ed25519-over-canonical-JSON form; every hash in it is recomputed by the promoter from bytes that
-it holds, when the approval is accepted and again when the new instance starts.
+The record follows the Ed25519-over-canonical-JSON form; every hash in it is recomputed by the promoter from
+bytes that it holds, when the approval is accepted and again when the new instance starts.
 """
 
 from typing import Literal
@@ -53,7 +53,8 @@ class Approval(BaseModel):
 
 
 class SignedApproval(BaseModel):
-    """The approval with its approvers' signatures (person -> base64 Ed25519 signature over `signed_bytes`)."""
+    """The approval with its approvers' signatures (person -> base64 Ed25519 signature over
+    `signed_bytes`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

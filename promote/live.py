@@ -1,0 +1,199 @@
+"""Instances as the promoter sees them: start by digest, find by label, fence by looking."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers.runtime import ImageRef, Instance, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
+from containers.substrate import SubstrateManifest, load_manifest
+from promote.gate import Target
+from promote.generations import Generations
+from promote.records import Live
+
+SHADOW_EPOCH = 1
+_POLL = 0.02
+
+
+class FenceFailed(Exception):
+    """An old writer could not be shown to be gone."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a live instance is given beside its image and its state."""
+
+    service: str
+    run: Path
+    logs: Path
+    gateway_dir: Path | None
+    environment: Mapping[str, str]
+
+
+class Instances:
+    """The only place that starts or stops instances of the service."""
+
+    def __init__(self, runtime: Runtime, generations: Generations, around: Surroundings) -> None:
+        self.runtime = runtime
+        self.generations = generations
+        self.around = around
+        self._manifests: dict[str, SubstrateManifest] = {}
+
+    def manifest(self, digest: str) -> SubstrateManifest:
+        """The image's own `substrate.toml`."""
+        if digest not in self._manifests:
+            with tempfile.TemporaryDirectory(prefix="manifest-", dir=self._folder("tmp")) as folder:
+                self.runtime.export(ImageRef(digest), Path(folder))
+                self._manifests[digest] = load_manifest(Path(folder))
+        return self._manifests[digest]
+
+    def run_dir(self, epoch: int) -> Path:
+        return self.around.run / f"agent-{epoch}"
+
+    def target(self, live: Live) -> Target:
+        return Target(str(self.run_dir(live.epoch) / "agent.sock"), live.epoch, live.digest)
+
+    def start(self, live: Live) -> Instance:
+        """Own the generation, then start. The name is the key: running already means nothing is done."""
+        self.generations.own(live.generation, live.epoch)
+        run = self.run_dir(live.epoch)
+        run.mkdir(parents=True, exist_ok=True)
+        labels = {
+            "evolve.role": "live",
+            "evolve.service": self.around.service,
+            "evolve.epoch": str(live.epoch),
+            "evolve.generation": str(live.generation),
+        }
+        for dead in self.runtime.find(labels):
+            if not dead.status().running:
+                self._forget(dead)
+        spec = InstanceSpec(
+            name=f"agent-{live.epoch}",
+            role="live",
+            argv=("@serve",),
+            env=self._environment(live),
+            mounts=(
+                Mount(self.generations.data(live.generation), "/state", writable=True),
+                Mount(self.generations.ctl(live.generation), "/ctl"),
+                Mount(run, "/run/agent", writable=True),
+                Mount(self.around.gateway_dir or self._folder("no-gateway"), "/run/gateway"),
+            ),
+            labels=labels,
+            limits=Limits(cpu_seconds=None),
+            survives_caller=True,
+        )
+        return self.runtime.start(ImageRef(live.digest), spec)
+
+    def _environment(self, live: Live) -> dict[str, str]:
+        return {
+            **self.around.environment,
+            "AGENT_SOCKET": "/run/agent/agent.sock",
+            "STATE_DIR": "/state",
+            "GATEWAY_SOCKET": "/run/gateway/gateway.sock",
+            "INSTANCE_EPOCH": str(live.epoch),
+            "IMAGE_DIGEST": live.digest,
+            "BOOT_NONCE": live.boot_nonce,
+        }
+
+    def writers(self) -> list[Instance]:
+        """Every running live instance, whoever started it."""
+        labels = {"evolve.role": "live", "evolve.service": self.around.service}
+        return [instance for instance in self.runtime.find(labels) if instance.status().running]
+
+    def is_running(self, live: Live) -> bool:
+        return any(
+            epoch_of(writer) == live.epoch and writer.digest == live.digest for writer in self.writers()
+        )
+
+    def fence(self, grace: float, deadline: float, keep: Live | None = None) -> None:
+        """Stop every writer (but `keep`) and wait until they are seen gone and no lock is held."""
+        end = time.monotonic() + deadline
+        while True:
+            others = [writer for writer in self.writers() if keep is None or epoch_of(writer) != keep.epoch]
+            for writer in others:
+                self.runtime.stop(writer, grace)
+                self._forget(writer)
+            spared = keep.generation if keep is not None else None
+            held = [k for k in self.generations.present() if k != spared and self.generations.locked(k)]
+            if not others and not held:
+                return
+            if time.monotonic() > end:
+                raise FenceFailed(f"still there: {[w.name for w in others]}, generations locked: {held}")
+            time.sleep(_POLL)
+
+    def _forget(self, instance: Instance) -> None:
+        """Keep the last words, then remove; the dead instance's socket folder goes too."""
+        logs = self._folder(str(self.around.logs))
+        (logs / f"{instance.name}.log").write_text(self.runtime.logs(instance), encoding="utf-8")
+        self.runtime.remove(instance)
+        shutil.rmtree(self.run_dir(epoch_of(instance)), ignore_errors=True)
+
+    def last_words(self, live: Live, limit: int = 2000) -> str:
+        """The end of an instance's log, for the record of why it failed."""
+        for instance in self.runtime.find({"evolve.epoch": str(live.epoch), "evolve.role": "live"}):
+            return self.runtime.logs(instance, limit)
+        return ""
+
+    def run_on(
+        self, digest: str, argv: tuple[str, ...], data: Path, seconds: float
+    ) -> tuple[int | None, str]:
+        """Run one command of an image on a copy of the state, without network. None: it did not end in
+        time."""
+        name = f"shadow-{data.parent.name}-{time.monotonic_ns()}"
+        live = Live(digest=digest, generation=0, epoch=SHADOW_EPOCH)
+        spec = InstanceSpec(
+            name=name,
+            role="shadow",
+            argv=argv,
+            env={**self._environment(live), "PYTHONPATH": "/app:/deps"},
+            mounts=(Mount(data, "/state", writable=True),),
+            labels={"evolve.role": "shadow", "evolve.service": self.around.service},
+            limits=Limits(wall_seconds=seconds),
+        )
+        instance = self.runtime.start(ImageRef(digest), spec)
+        try:
+            return instance.wait(seconds), self.runtime.logs(instance, 4000)
+        finally:
+            self.runtime.kill(instance)
+            self.runtime.remove(instance)
+
+    def shadow(self, digest: str, folder: Path) -> tuple[Instance, Path]:
+        """Boot an image on the copy in `folder`/data, with no gateway; returns it and its socket."""
+        live = Live(digest=digest, generation=0, epoch=SHADOW_EPOCH, boot_nonce="shadow")
+        run = folder / "run"
+        run.mkdir()
+        spec = InstanceSpec(
+            name=f"shadow-{folder.name}-{time.monotonic_ns()}",
+            role="shadow",
+            argv=("@serve",),
+            env=self._environment(live),
+            mounts=(
+                Mount(folder / "data", "/state", writable=True),
+                Mount(folder / "ctl", "/ctl"),
+                Mount(run, "/run/agent", writable=True),
+                Mount(self._folder("no-gateway"), "/run/gateway"),
+            ),
+            labels={"evolve.role": "shadow", "evolve.service": self.around.service},
+        )
+        return self.runtime.start(ImageRef(digest), spec), run / "agent.sock"
+
+    def clear_shadows(self) -> None:
+        """What a killed promoter's preflight may have left."""
+        for instance in self.runtime.find({"evolve.role": "shadow", "evolve.service": self.around.service}):
+            self.runtime.kill(instance)
+            self.runtime.remove(instance)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.around.run / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def epoch_of(instance: Instance) -> int:
+    """The epoch on the label; a live instance without one is nobody's."""
+    try:
+        return int(instance.labels["evolve.epoch"])
+    except (KeyError, ValueError):
+        raise RuntimeBroken(f"{instance.name}: a live instance without an epoch") from None

@@ -1,0 +1,102 @@
+"""What a runbook works with, and the few moves that promotion, rollback and rest have in common."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from containers.runtime import RuntimeBroken
+from containers.substrate import ManifestError
+from evidence.canonical import canonical_json
+from evidence.ledger import write_durably
+from promote.bake import BakeRules
+from promote.bundle import BundleRefused
+from promote.edge import Edge
+from promote.generations import GenerationBroken, Generations
+from promote.journal import Journal, checkpoint_of
+from promote.live import FenceFailed, Instances
+from promote.policy import ConsentRefused
+from promote.probe import ProbeFailed, probe
+from promote.records import Live, OpenSwap, SwapRecord
+from promote.settings import Disk, Timing
+
+STEP_FAILED = (
+    RuntimeBroken,
+    ManifestError,
+    GenerationBroken,
+    BundleRefused,
+    ConsentRefused,
+    FenceFailed,
+    ProbeFailed,
+    OSError,
+)
+"""What may go wrong in a step and means "this swap failed". Anything else is a bug and goes up."""
+POLL = 0.05
+
+
+class Stopping(Exception):
+    """The promoter was asked to end; what is open goes on at the next start."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a runbook touches, built once by the composition root."""
+
+    journal: Journal
+    edge: Edge
+    instances: Instances
+    generations: Generations
+    timing: Timing
+    disk: Disk
+    bake: BakeRules
+    recheck: Callable[[OpenSwap], None]
+    """Hashes the held bytes again and checks signatures and expiry; raises BundleRefused or
+    ConsentRefused."""
+    scratch: Path
+    swaps: Path
+    checkpoints: Path
+    checkpoint_key: Ed25519PrivateKey
+    stopping: Callable[[], bool]
+
+    def drain(self, seconds: float) -> None:
+        """Wait until nothing is in flight, or until the deadline: what is then left ends with the fence."""
+        end = time.monotonic() + seconds
+        while self.edge.status().inflight and time.monotonic() < end:
+            time.sleep(POLL)
+
+    def open_gate(self, live: Live) -> float:
+        """Level-wise: point the edge at this instance and open. Milliseconds that the gate was shut."""
+        target = self.instances.target(live)
+        if self.edge.status().target != target:
+            self.edge.point_at(target)
+        return self.edge.release()
+
+    def probe_with(self, live: Live, trusted: str) -> None:
+        """Probe `live` by the canaries of an image that is already trusted."""
+        manifest = self.instances.manifest(trusted)
+        socket = self.instances.run_dir(live.epoch) / "agent.sock"
+        try:
+            probe(socket, manifest, live, self.timing, lambda: self.instances.is_running(live))
+        except ProbeFailed as error:
+            words = self.instances.last_words(live).strip()
+            raise ProbeFailed(f"{error}{'; it said: ' + words[-400:] if words else ''}") from None
+
+    def finish(self, record: SwapRecord | None) -> None:
+        """After the terminal transaction: the record as a file, a signed checkpoint, old generations away."""
+        if record is not None:
+            self.swaps.mkdir(parents=True, exist_ok=True)
+            write_durably(self.swaps / f"{record.swap}.json", canonical_json(record))
+        self.journal.reach("TERMINAL.record")
+        self.journal.ledger.checkpoint(self.checkpoints, self.checkpoint_key)
+        self.journal.reach("TERMINAL.checkpoint")
+        keep = {live.generation for live in (self.journal.lkg(), self.journal.previous()) if live is not None}
+        self.generations.collect(keep)
+        self.journal.reach("TERMINAL.collected")
+
+    def catch_up_checkpoint(self) -> None:
+        """At rest every row is covered: a kill between a terminal transaction and its checkpoint costs
+        nothing."""
+        if self.journal.ledger.head()[0] > checkpoint_of(self.checkpoints):
+            self.journal.ledger.checkpoint(self.checkpoints, self.checkpoint_key)

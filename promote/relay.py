@@ -1,0 +1,304 @@
+"""The embedded edge's HTTP half: read a request whole, wait for the gate, forward it, relay the answer.
+
+A request is *accepted* when it was read whole. After that it is answered: by the instance that it reached
+or, when that one vanished before its reply began to reach the client, by the next live instance. That is
+right because every request carries an id and the service promises one effect and one answer per id. A reply
+that is not a stream is read whole before the client sees its first byte, so that an instance that dies in
+the middle costs nothing.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h11
+
+from evidence.canonical import new_id
+from promote.gate import Caps, Gate, Overfull, Patience, Target, TurnLog
+from promote.wire import address
+
+_HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+}
+_MAX_BODY = 16 << 20
+_MAX_BUFFERED_REPLY = 4 << 20
+_READ = 65536
+_IDLE_SECONDS = 75.0
+_RETRY_PAUSE = 0.02
+Headers = list[tuple[bytes, bytes]]
+
+
+class _Vanished(Exception):
+    """The instance went away before its reply began to reach the client."""
+
+    def __init__(self, reached: bool) -> None:
+        super().__init__("the instance went away")
+        self.reached = reached
+
+
+class _Cut(Exception):
+    """A reply that had begun was cut; the client's connection must be closed to say so."""
+
+
+class _Gone(Exception):
+    """The client went away in the middle of its reply: nobody's failure."""
+
+
+class _TooLarge(Exception):
+    pass
+
+
+@dataclass
+class Accepted:
+    """A request read whole."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes
+    at: float = field(default_factory=time.time)
+
+    @property
+    def path(self) -> str:
+        return self.target.split(b"?", 1)[0].decode("latin-1")
+
+
+class Relay:
+    """Serves client connections; one upstream connection per request, never reused, so none is ever stale."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        turns: TurnLog,
+        caps: Caps,
+        *,
+        turn_paths: frozenset[str],
+        health_paths: frozenset[str],
+        request_id_header: str,
+    ) -> None:
+        self._gate = gate
+        self._turns = turns
+        self._caps = caps
+        self._turn_paths = turn_paths
+        self._health_paths = health_paths
+        self._id_header = request_id_header.lower().encode()
+
+    async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = h11.Connection(h11.SERVER)
+        try:
+            while (request := await self._read_request(link, reader, writer)) is not None:
+                await self._answer(request, link, writer)
+                if link.our_state is not h11.DONE or link.their_state is not h11.DONE:
+                    break
+                link.start_next_cycle()
+        except _TooLarge:
+            await self._say(link, writer, 413, "the body is too large", close=True)
+        except h11.RemoteProtocolError as error:
+            await self._say(link, writer, 400, str(error), close=True)
+        except (OSError, TimeoutError, h11.LocalProtocolError, _Cut, _Gone):
+            pass
+        finally:
+            writer.close()
+
+    async def _read_request(
+        self, link: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Accepted | None:
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:
+            event = link.next_event()
+            if event is h11.NEED_DATA:
+                if link.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=100, headers=[])
+                    await _send(writer, link.send(go_on))
+                link.receive_data(await asyncio.wait_for(reader.read(_READ), _IDLE_SECONDS))
+            elif isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > _MAX_BODY:
+                    raise _TooLarge
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                return Accepted(head.method, head.target, list(head.headers), bytes(body))
+            else:
+                return None
+
+    def _stamp(self, request: Accepted) -> Headers:
+        """Hop-by-hop headers off, id and clock on. Nobody outside sets the clock."""
+        drop = _HOP_BY_HOP | {b"content-length", b"expect", b"x-turn-clock"}
+        headers = [(name, value) for name, value in request.headers if name not in drop]
+        if not any(name == self._id_header and value.strip() for name, value in headers):
+            headers = [pair for pair in headers if pair[0] != self._id_header]
+            headers.append((self._id_header, new_id().encode()))
+        headers += [
+            (b"x-turn-clock", f"{request.at:.6f}".encode()),
+            (b"connection", b"close"),
+            (b"content-length", str(len(request.body)).encode()),
+        ]
+        return headers
+
+    async def _answer(self, request: Accepted, link: h11.Connection, writer: asyncio.StreamWriter) -> None:
+        headers = self._stamp(request)
+        if request.path in self._health_paths:
+            await self._health(request, headers, link, writer)
+            return
+        patience = Patience(self._caps.hold_seconds)
+        blamed: set[int] = set()
+        while True:
+            try:
+                ticket, target = await self._gate.admit(len(request.body), patience)
+            except Overfull as error:
+                await self._say(link, writer, 503, str(error))
+                return
+            started = time.monotonic()
+            try:
+                status = await self._forward(request, headers, target, link, writer)
+                self._mark(request, target, status, started)
+                return
+            except _Vanished:
+                if target.epoch not in blamed:
+                    self._mark(request, target, 0, started)
+                    blamed.add(target.epoch)
+            except _Cut:
+                self._mark(request, target, 0, started)
+                raise
+            finally:
+                self._gate.leave(ticket)
+            if patience.left <= 0:
+                await self._say(link, writer, 503, "the service did not answer")
+                return
+            await patience.pause(_RETRY_PAUSE)
+
+    def _mark(self, request: Accepted, target: Target, status: int, started: float) -> None:
+        if request.method == b"POST" and request.path in self._turn_paths:
+            self._turns.add(target.epoch, status, (time.monotonic() - started) * 1000)
+
+    async def _health(
+        self, request: Accepted, headers: Headers, link: h11.Connection, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            if self._gate.target is None:
+                raise _Vanished(reached=False)
+            await self._forward(request, headers, self._gate.target, link, writer)
+        except _Vanished:
+            await self._say(link, writer, 503, "no live instance")
+
+    async def _forward(
+        self,
+        request: Accepted,
+        headers: Headers,
+        target: Target,
+        link: h11.Connection,
+        writer: asyncio.StreamWriter,
+    ) -> int:
+        try:
+            with address(Path(target.socket)) as name:
+                service, sending = await asyncio.open_unix_connection(name)
+        except OSError:
+            raise _Vanished(reached=False) from None
+        try:
+            upstream = h11.Connection(h11.CLIENT)
+            head = h11.Request(method=request.method, target=request.target, headers=headers)
+            parts = [
+                upstream.send(head),
+                upstream.send(h11.Data(request.body)),
+                upstream.send(h11.EndOfMessage()),
+            ]
+            try:
+                await _send(sending, b"".join(part or b"" for part in parts))
+                events = _events(upstream, service)
+                reply = await anext(events)
+            except (OSError, h11.RemoteProtocolError, StopAsyncIteration):
+                raise _Vanished(reached=True) from None
+            if not isinstance(reply, h11.Response):
+                raise _Vanished(reached=True)
+            await self._relay_reply(reply, events, link, writer)
+            return reply.status_code
+        finally:
+            sending.close()
+
+    async def _relay_reply(
+        self,
+        reply: h11.Response,
+        events: AsyncIterator[h11.Event],
+        link: h11.Connection,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        kept = [(name, value) for name, value in reply.headers if name not in _HOP_BY_HOP]
+        head = h11.Response(status_code=reply.status_code, headers=kept, reason=reply.reason)
+        length = next((int(value) for name, value in kept if name == b"content-length"), None)
+        if length is not None and length <= _MAX_BUFFERED_REPLY:
+            body = bytearray()
+            try:
+                async for event in events:
+                    if isinstance(event, h11.Data):
+                        body += event.data
+            except (OSError, h11.RemoteProtocolError):
+                raise _Vanished(reached=True) from None
+            parts = [link.send(head), link.send(h11.Data(bytes(body))), link.send(h11.EndOfMessage())]
+            await _send(writer, b"".join(part or b"" for part in parts))
+            return
+        await _send(writer, link.send(head))
+        try:
+            async for event in events:
+                if isinstance(event, h11.Data):
+                    await _pass_on(writer, link.send(h11.Data(event.data)))
+        except (OSError, h11.RemoteProtocolError):
+            raise _Cut from None
+        await _send(writer, link.send(h11.EndOfMessage()))
+
+    async def _say(
+        self, link: h11.Connection, writer: asyncio.StreamWriter, status: int, why: str, close: bool = False
+    ) -> None:
+        body = json.dumps({"error": {"message": why, "type": "edge"}}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        if close:
+            headers.append((b"connection", b"close"))
+        try:
+            head = h11.Response(status_code=status, headers=headers)
+            parts = [link.send(head), link.send(h11.Data(body)), link.send(h11.EndOfMessage())]
+            await _send(writer, b"".join(part or b"" for part in parts))
+        except (OSError, h11.LocalProtocolError):
+            return
+
+
+async def _events(link: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[h11.Event]:
+    """The reply's events; ends at EndOfMessage, raises OSError when the other side is gone before it."""
+    while True:
+        event = link.next_event()
+        if event is h11.NEED_DATA:
+            data = await reader.read(_READ)
+            if not data and link.their_state is h11.SEND_RESPONSE:
+                raise ConnectionResetError
+            link.receive_data(data)
+        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or event is h11.PAUSED:
+            return
+        elif not isinstance(event, h11.InformationalResponse):
+            assert not isinstance(event, type)
+            yield event
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes | None) -> None:
+    if data:
+        writer.write(data)
+        await writer.drain()
+
+
+async def _pass_on(writer: asyncio.StreamWriter, data: bytes | None) -> None:
+    try:
+        await _send(writer, data)
+    except OSError:
+        raise _Gone from None

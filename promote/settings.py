@@ -1,0 +1,88 @@
+"""What a promoter is told when it starts. Validated here, once; nothing below reads a file or the
+environment."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from promote.policy import Person
+
+BAKE_FLOOR_SECONDS = 10.0
+BAKE_FLOOR_TURNS = 50
+"""The least that any approval may ask for. Constants, not settings."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Timing(_Section):
+    """Windows in seconds, all on the monotonic clock."""
+
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """How long requests in flight may take before the old instance is asked to stop."""
+    stop_grace: float = Field(default=20.0, ge=0)
+    fence_seconds: float = Field(default=30.0, gt=0)
+    boot_seconds: float = Field(default=30.0, gt=0)
+    """How long an instance may take until it is ready."""
+    turn_seconds: float = Field(default=30.0, gt=0)
+    """How long one canary turn may take, and when a live turn counts as hung."""
+    probe_passes: int = Field(default=3, ge=1)
+    """Rounds of all canaries that must pass one after the other."""
+    probe_interval: float = Field(default=0.1, ge=0)
+    probe_window: float = Field(default=120.0, gt=0)
+    """From the start of an instance to its last pass."""
+    bake_limit_seconds: float = Field(default=3600.0, gt=0)
+    """With fewer turns than approved by then, health was not shown: the image is rolled back."""
+
+    @model_validator(mode="after")
+    def _can_prove_health(self) -> "Timing":
+        needed = self.boot_seconds + self.probe_interval * self.probe_passes
+        if self.probe_window < needed:
+            raise ValueError(
+                f"probe_window {self.probe_window:g} s can't show health: boot_seconds + probe_interval x "
+                f"probe_passes is {needed:g} s"
+            )
+        if self.bake_limit_seconds < BAKE_FLOOR_SECONDS:
+            raise ValueError(f"bake_limit_seconds is under the shortest bake, {BAKE_FLOOR_SECONDS:g} s")
+        return self
+
+
+class Disk(_Section):
+    """What must be free before a swap begins: `factor` times the state, plus `spare_bytes`."""
+
+    factor: float = Field(default=2.2, ge=1)
+    spare_bytes: int = Field(default=1 << 30, ge=0)
+
+
+class PromoterConfig(_Section):
+    """What `--config` holds, as JSON."""
+
+    home: Path
+    """The promoter's own folder: ledger.db, state/, run/, bundles/, swaps/, logs/."""
+    checkpoints: Path
+    """Signed checkpoints of the ledger; better on another disk."""
+    checkpoint_key: Path
+    socket: Path
+    """Where the CLI and the page ask."""
+    edge_control: Path
+    runtime: str = "auto"
+    runtime_home: Path
+    """Where the engine keeps images and layers."""
+    service: str = "agent"
+    """Tells this installation's instances from another's on the same engine."""
+    gateway_dir: Path | None = None
+    """The folder of gateway.sock, shown to the live instance read-only."""
+    environment: dict[str, str] = {}
+    """MODEL_NAME, TOOL_SERVERS and the like, for the live instance."""
+    people: tuple[Person, ...] = ()
+    solo: bool = False
+    accept_inconclusive: bool = False
+    timing: Timing = Timing()
+    disk: Disk = Disk()
+
+    @model_validator(mode="after")
+    def _separate(self) -> "PromoterConfig":
+        if self.checkpoints.resolve() == self.home.resolve():
+            raise ValueError("checkpoints must lie in another folder than the ledger")
+        return self
