@@ -2,8 +2,8 @@
 
 A workflow is JSON, never code. Arguments are literals (`{"value": …}`) or references
 (`{"ref": "node.field"}`) to the request's inputs (`inputs.name`) or to an earlier node's result. The order of
-nodes in a file means nothing: what a node refers to decides when it runs, and the canonical form sorts nodes by
-id, so that equal graphs have equal digests.
+nodes in a file means nothing: what a node refers to decides when it runs, and the canonical form sorts nodes
+by id, so that equal graphs have equal digests.
 """
 
 import hashlib
