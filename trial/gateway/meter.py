@@ -43,8 +43,8 @@ class Meter:
     """Thread-safe. With a `path`, what is spent or reserved is written down before a reservation is
     granted."""
 
-    def __init__(self, caps: Caps = Caps(), path: Path | None = None) -> None:  # noqa: B008 (frozen)
-        self.caps = caps
+    def __init__(self, caps: Caps | None = None, path: Path | None = None) -> None:
+        self.caps = caps or Caps()
         self._path = path
         self._lock = threading.Lock()
         self._spent = Cost()

@@ -10,6 +10,8 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from trial.gateway import unixpath
+
 
 def bind(path: Path) -> socket.socket:
     """Listen on `path`, replacing what a dead gateway left there. Whoever may enter the folder may
@@ -19,7 +21,7 @@ def bind(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(str(path))
+        unixpath.bind(sock, path)
         os.chmod(path, 0o666)
         sock.listen(256)
     except OSError:
@@ -31,7 +33,7 @@ def bind(path: Path) -> socket.socket:
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(str(path))
+            unixpath.connect(probe, path)
         except OSError:
             return False
         return True

@@ -1,0 +1,226 @@
+"""Replays jobs in throw-away sandboxes, several at a time, and tells a broken arena from a failed candidate.
+
+A replay that the arena broke (RuntimeBroken: engine, launcher, upstream, grader sandbox) is tried again,
+for that case alone and in a fresh sandbox; when it stays broken the trial is `invalid` with the reason,
+never a failure. Results come in the order of the jobs, whatever finished first: the same plan leads to the
+same decision.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from containers.runtime import EngineUnavailable, ImageMissing, Limits, Runtime, RuntimeBroken
+from containers.substrate import SubstrateManifest
+from trial.gateway import Cost, GatewayConfig
+from trial.plan import Job, TrialCase
+from trial.replay import Replay, ReplayLimits, replay_case
+from trial.report import Grade, Outcome, Trial
+from trial.seats import SeatKey, Seats
+
+T = TypeVar("T")
+Grader = Callable[[TrialCase, Replay], tuple[Grade, ...]]
+Flagger = Callable[[TrialCase, Replay], tuple[str, ...]]
+
+RETRY_PAUSE = 0.2
+IN_FLIGHT_GRACE = 0.5
+
+
+@dataclass(frozen=True)
+class Played(Generic[T]):
+    """One job and what was made of its replay; `value` is None when the arena broke it, `broken` then says
+    how."""
+
+    job: Job
+    value: T | None
+    broken: str = ""
+
+
+class Arena:
+    """Keeps sandboxes warm between calls; `close` leaves no process. One caller at a time."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        manifest: SubstrateManifest,
+        *,
+        workdir: Path,
+        gateway_config: GatewayConfig | None = None,
+        tool_servers: Sequence[str] = (),
+        workers: int = 2,
+        model_name: str = "",
+        retries: int = 2,
+        limits: Limits | None = None,
+        replay_limits: ReplayLimits | None = None,
+    ) -> None:
+        """`gateway_config`: upstream and servers for live misses, and their caps. `tool_servers` and
+        `model_name`: what the service is told in production too."""
+        self._manifest, self._retries = manifest, retries
+        self._replay_limits = replay_limits or ReplayLimits()
+        self._env = {"MODEL_NAME": model_name, "TOOL_SERVERS": ",".join(tool_servers), "INSTANCE_EPOCH": "1"}
+        self._workers = workers
+        self._seats = Seats(runtime, manifest, workdir, gateway_config, limits or Limits(), 2 * workers)
+        # Sandboxes die with the thread that started them, so the threads live as long as the arena.
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="arena")
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        grade: Grader,
+        *,
+        flags: Flagger | None = None,
+        tree: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Trial]:
+        """One Trial per job, in order. Closing the iterator stops what runs. `grade` and `flags` are called
+        after the case ended, from several threads. `tree`: a worktree in place of the candidate image's
+        tree."""
+
+        def judge(job: Job, replay: Replay) -> Trial:
+            return make_trial(job, replay, grade, flags)
+
+        for done, played in enumerate(self.play(jobs, judge, tree=tree), 1):
+            if progress is not None:
+                progress(done, len(jobs))
+            yield invalid_trial(played.job, played.broken) if played.value is None else played.value
+
+    def play(
+        self,
+        jobs: Sequence[Job],
+        use: Callable[[Job, Replay], T],
+        *,
+        tree: Path | None = None,
+        coverage: bool = False,
+    ) -> Iterator[Played[T]]:
+        """Replay every job and hand each replay to `use` while its files are there. Raises
+        EngineUnavailable and ImageMissing at once: no retry helps. `coverage`: trace lines; such replays
+        are slow and never scored."""
+        stop = threading.Event()
+        waiting = deque(jobs)
+        under_way: deque[Future[Played[T]]] = deque()
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < 2 * self._workers:
+                    job = waiting.popleft()
+                    under_way.append(self._threads.submit(self._work, job, use, tree, coverage, stop))
+                yield under_way.popleft().result()
+        finally:
+            stop.set()
+            running = [future for future in under_way if not future.cancel()]
+            if wait(running, IN_FLIGHT_GRACE).not_done:
+                self._seats.interrupt()
+                wait(running)
+
+    @property
+    def spent(self) -> Cost:
+        """What live misses cost so far."""
+        return self._seats.meter.spent
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._seats.close()
+
+    def __enter__(self) -> "Arena":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(
+        self,
+        job: Job,
+        use: Callable[[Job, Replay], T],
+        tree: Path | None,
+        coverage: bool,
+        stop: threading.Event,
+    ) -> Played[T]:
+        broken = "stopped"
+        for attempt in range(self._retries + 1):
+            if stop.wait(attempt * RETRY_PAUSE):
+                break
+            try:
+                return Played(job, self._attempt(job, use, tree, coverage))
+            except (EngineUnavailable, ImageMissing):
+                raise
+            except RuntimeBroken as error:
+                broken = str(error) or type(error).__name__
+        return Played(job, None, broken)
+
+    def _attempt(self, job: Job, use: Callable[[Job, Replay], T], tree: Path | None, coverage: bool) -> T:
+        arm, split = job.shard
+        shown = tree if arm == "candidate" else None
+        seat = self._seats.take(SeatKey(job.digest, shown, arm, split, coverage))
+        sound = False
+        try:
+            env: Mapping[str, str] = {**self._env, "IMAGE_DIGEST": job.digest}
+            replay = replay_case(
+                seat.shard,
+                seat.gateway,
+                job.case,
+                self._manifest,
+                seed=job.seed,
+                env=env,
+                coverage=coverage,
+                limits=self._replay_limits,
+            )
+            value = use(job, replay)
+            sound = True
+            return value
+        finally:
+            if sound:
+                self._seats.give(seat)
+            else:
+                self._seats.drop(seat)
+
+
+def make_trial(job: Job, replay: Replay, grade: Grader, flags: Flagger | None = None) -> Trial:
+    """Grade a replay. A turn without a whole answer fails whatever graders think of it."""
+    if replay.turn.status is None:
+        return _trial(job, "fail", replay, reason=replay.turn.error, flags=flags)
+    grades = grade(job.case, replay)
+    if not grades:
+        return invalid_trial(job, "no grader judged this case")
+    failed = next((one for one in grades if not one.passed), None)
+    reason = "" if failed is None else f"{failed.grader}: {failed.reason}"
+    return _trial(job, "pass" if failed is None else "fail", replay, grades, reason, flags)
+
+
+def invalid_trial(job: Job, reason: str) -> Trial:
+    return Trial(
+        case_id=job.case.id,
+        split=job.split,
+        arm=job.arm,
+        digest=job.digest,
+        outcome="invalid",
+        seed=job.seed,
+        reason=reason,
+    )
+
+
+def _trial(
+    job: Job,
+    outcome: Outcome,
+    replay: Replay,
+    grades: tuple[Grade, ...] = (),
+    reason: str = "",
+    flags: Flagger | None = None,
+) -> Trial:
+    return Trial(
+        case_id=job.case.id,
+        split=job.split,
+        arm=job.arm,
+        digest=job.digest,
+        outcome=outcome,
+        grades=grades,
+        latency=replay.turn.latency,
+        seed=job.seed,
+        reason=reason,
+        flags=flags(job.case, replay) if flags else (),
+    )

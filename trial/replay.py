@@ -1,0 +1,153 @@
+"""Making one case happen again in one sandbox, from outside, over a unix socket.
+
+What the candidate does wrong (it dies, hangs, answers 500) is data in the `Replay`. What the arena does
+wrong (the engine, the launcher, our upstream) raises RuntimeBroken: such a replay is `invalid` and is never
+scored.
+"""
+
+import json
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from containers.runtime import RuntimeBroken
+from containers.shard import ServiceFailed, Shard
+from containers.substrate import SubstrateManifest
+from evidence.cases import CaseContent, RecordedCall, RecordedTurn
+from trial.gateway import ReplayGateway
+from trial.turns import ReplayedTurn, send_turn
+
+COVERAGE_FILE = "coverage.json"
+MAX_EVENTS = 16 << 20
+
+
+@dataclass(frozen=True)
+class ReplayLimits:
+    """Wall clock. A turn that took long when it was recorded may take three times that."""
+
+    turn_seconds: float = 30.0
+    case_seconds: float = 120.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay left behind. `files` is valid until the shard's next case."""
+
+    turns: tuple[ReplayedTurn, ...]
+    """The prelude's, then the case's own."""
+    calls: tuple[RecordedCall, ...]
+    """As the gateway saw them in this replay, in start order."""
+    files: Path
+    """The exported state directory."""
+    events: tuple[dict[str, object], ...] = ()
+    """The service's own event log; lines that are no JSON object are left out."""
+    misses: tuple[str, ...] = ()
+    """Calls that the recording did not hold."""
+    died: str = ""
+    """The end of the service's output, when it did not live to the end of the case."""
+    coverage: Mapping[str, tuple[int, ...]] | None = None
+    """Executed lines by file, when they were asked for and the service lived to write them."""
+
+    @property
+    def turn(self) -> ReplayedTurn:
+        """The case's own turn."""
+        return self.turns[-1]
+
+
+def replay_case(
+    shard: Shard,
+    gateway: ReplayGateway,
+    case: CaseContent,
+    manifest: SubstrateManifest,
+    *,
+    seed: int,
+    env: Mapping[str, str] | None = None,
+    coverage: bool = False,
+    limits: ReplayLimits | None = None,
+) -> Replay:
+    """Fresh state, the prelude's turns in order, then the turn; ended and exported. Raises RuntimeBroken."""
+    gateway.load(case)
+    turns: list[ReplayedTurn] = []
+    died = ""
+    try:
+        agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage=coverage)
+        turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits or ReplayLimits())
+    except ServiceFailed as failure:
+        died = failure.log or str(failure)
+        turns = [ReplayedTurn(case.turn.request_id, None, error=f"the service did not start: {failure}")]
+    try:
+        files = shard.end()
+    except ServiceFailed as failure:
+        died = failure.log
+        turns[-1] = replace(turns[-1], status=None, reply=None, error=failure.log)
+        files = Path(os.devnull)
+    if gateway.trouble is not None:
+        raise RuntimeBroken(gateway.trouble)
+    return Replay(
+        turns=tuple(turns),
+        calls=tuple(gateway.take_log()),
+        files=files,
+        events=read_events(files / manifest.event_log),
+        misses=gateway.misses,
+        died=died,
+        coverage=_read_coverage(files / COVERAGE_FILE) if coverage else None,
+    )
+
+
+def _send_all(
+    agent: Path, turns: Sequence[RecordedTurn], manifest: SubstrateManifest, limits: ReplayLimits
+) -> list[ReplayedTurn]:
+    """All turns, one after another. A service that is gone, or out of time, is not asked again."""
+    answers: list[ReplayedTurn] = []
+    allowed = max(limits.case_seconds, 3 * sum(turn.latency for turn in turns))
+    end = time.monotonic() + allowed
+    for turn in turns:
+        left = end - time.monotonic()
+        if left <= 0:
+            error = f"the case ran out of its {allowed:g} s before this turn"
+            answers.append(ReplayedTurn(turn.request_id, None, error=error))
+            continue
+        seconds = min(left, max(limits.turn_seconds, 3 * turn.latency))
+        answers.append(send_turn(agent, turn, manifest.request_id_header, seconds))
+    return answers
+
+
+def read_events(path: Path) -> tuple[dict[str, object], ...]:
+    """A candidate wrote this file: anything may stand in it, and it may not be there."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(MAX_EVENTS).splitlines()
+    except OSError:
+        return ()
+    parsed = (_object(line) for line in lines)
+    return tuple(event for event in parsed if event is not None)
+
+
+def _object(line: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_coverage(path: Path) -> dict[str, tuple[int, ...]] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    return {
+        str(file): tuple(line for line in lines if isinstance(line, int))
+        for file, lines in value.items()
+        if isinstance(lines, list)
+    }
+
+
+def _nonce(seed: int) -> str:
+    """Looks like a production instance's, and is the same for the same seed."""
+    return f"{random.Random(f'boot:{seed}').getrandbits(128):032x}"

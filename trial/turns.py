@@ -1,0 +1,111 @@
+"""Sending one recorded turn to a service and taking whatever comes back. Whatever that is, it is data."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evidence.cases import RecordedTurn
+from trial.gateway import unixpath, wire
+
+MAX_REPLY = 10 << 20
+
+
+@dataclass(frozen=True)
+class ReplayedTurn:
+    """One turn as the service answered it in a replay."""
+
+    request_id: str
+    status: int | None
+    """None: no whole answer came; `error` says why."""
+    reply: object = None
+    """Parsed JSON, text when it was none, or for a stream the list of its data frames."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
+    latency: float = 0.0
+    error: str = ""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("agent", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        unixpath.connect(self.sock, self._path)
+
+
+class _Deadline:
+    """Ends a connection that is still busy after `seconds`: a reply that drips must not last for ever."""
+
+    def __init__(self, connection: http.client.HTTPConnection, seconds: float) -> None:
+        self._connection = connection
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self.passed = False
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.passed = True
+        sock = self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it may have ended by itself just now
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def send_turn(agent: Path, turn: RecordedTurn, request_id_header: str, seconds: float) -> ReplayedTurn:
+    """POST the turn with the headers that production's edge sets. Never raises for what the service does."""
+    headers = {
+        "content-type": "application/json",
+        request_id_header: turn.request_id,
+        "x-turn-clock": repr(turn.started),
+    }
+    if turn.session:
+        headers["x-session"] = turn.session
+    began = time.monotonic()
+    connection = _UnixConnection(agent, seconds)
+    try:
+        with _Deadline(connection, seconds) as deadline:
+            try:
+                connection.request("POST", turn.path, json.dumps(turn.body).encode(), headers)
+                response = connection.getresponse()
+                raw = response.read(MAX_REPLY + 1)
+                error = f"the reply is larger than {MAX_REPLY} bytes" if len(raw) > MAX_REPLY else ""
+            except (OSError, ValueError, http.client.HTTPException) as failure:
+                error = f"no whole answer: {type(failure).__name__} {failure}".strip()
+            if deadline.passed:
+                error = f"no whole answer within {seconds:g} s"
+    finally:
+        connection.close()
+    latency = time.monotonic() - began
+    if error:
+        return ReplayedTurn(turn.request_id, None, latency=latency, error=error)
+    given = {name.lower(): value for name, value in response.getheaders()}
+    return ReplayedTurn(
+        turn.request_id, response.status, _parse(given.get("content-type", ""), raw), given, latency
+    )
+
+
+def _parse(content_type: str, raw: bytes) -> object:
+    if content_type.startswith("text/event-stream"):
+        splitter = wire.FrameSplitter()
+        frames = [*splitter.feed(raw), splitter.rest()]
+        parsed = [wire.parse_frame(frame) for frame in frames if frame.strip()]
+        return [frame["data"] for frame in parsed if "data" in frame]
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw.decode("utf-8", "replace")
