@@ -1,0 +1,173 @@
+"""Runs the test command on candidates: how it is run is an `Executor`'s business, what it said ours."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from evolve.mend.outcome import Outcome, read_junit, read_results
+from evolve.mend.workspace import Workspace
+
+INJECTED = Path(__file__).parent / "inject"
+TAIL = 64 << 10
+
+
+class EnvironmentBroken(Exception):
+    """The command can't be run at all here; says why and the way out."""
+
+
+class Executor(Protocol):
+    """Starts one command line in a directory and waits for it."""
+
+    inside: Path
+    """Where the runner's scratch folder is, seen by the command."""
+    injected: Path
+    """Where our injected scripts are, seen by the command."""
+
+    def run(self, command: str, env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
+        """Exit code (None at the time limit) and the end of the output. Raises EnvironmentBroken."""
+
+    def close(self) -> None: ...
+
+
+class Runner(Protocol):
+    """What the search needs."""
+
+    jobs: int
+
+    def run(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        first: Sequence[str] = (),
+        limit: float = 600.0,
+        coverage: Path | None = None,
+    ) -> Outcome:
+        """The command's outcome on the repository with `files` changed. Safe to call from `jobs` threads."""
+
+
+@dataclass
+class DirectExecutor:
+    """No sandbox of our own: for use inside one."""
+
+    directory: Path
+    inside: Path
+    injected: Path = INJECTED
+    started: Callable[[int], None] = lambda pid: None
+
+    def run(self, command: str, env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command], cwd=self.directory, env=dict(env), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            self.started(process.pid)
+            code: int | None = None
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                _kill_group(process)
+            output.seek(0, os.SEEK_END)
+            output.seek(max(0, output.tell() - TAIL))
+            return code, output.read().decode("utf-8", "replace")
+
+    def close(self) -> None:
+        pass
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+class Place:
+    """One directory to run in, with its scratch folder. Used by one thread at a time."""
+
+    def __init__(
+        self, command: str, workspace: Workspace, scratch: Path, executor: Executor, root: str
+    ) -> None:
+        self.command, self.workspace, self.scratch, self.executor, self.root = (
+            command, workspace, scratch, executor, root,
+        )  # fmt: skip
+
+    def run(
+        self, files: Mapping[str, bytes], first: Sequence[str], limit: float, coverage: Path | None
+    ) -> Outcome:
+        self.workspace.write(files)
+        try:
+            outcome = self._command(first, limit, coverage)
+            if "{tests}" in self.command and first and outcome.passed:
+                outcome = self._command((), limit, coverage)
+        finally:
+            self.workspace.restore()
+        return outcome
+
+    def _command(self, first: Sequence[str], limit: float, coverage: Path | None) -> Outcome:
+        results, junit, spectrum = (self.scratch / n for n in ("results.jsonl", "junit.xml", "spectrum.tsv"))
+        for path in (results, junit, spectrum):
+            path.unlink(missing_ok=True)
+        chosen = " ".join(shlex.quote(test) for test in first)
+        command = self.command.replace("{junit}", shlex.quote(str(self.executor.inside / junit.name)))
+        env = self._environment(first, results, spectrum if coverage is not None else None)
+        start = time.monotonic()
+        code, output = self.executor.run(command.replace("{tests}", chosen), env, limit)
+        if coverage is not None and spectrum.exists():
+            shutil.copyfile(spectrum, coverage)
+        tests = read_results(results) or read_junit(junit)
+        return Outcome(code, time.monotonic() - start, tests, output)
+
+    def _environment(self, first: Sequence[str], results: Path, spectrum: Path | None) -> dict[str, str]:
+        env = dict(os.environ)
+        inside = self.executor.inside
+        paths = [str(self.executor.injected), *filter(None, [env.get("PYTHONPATH")])]
+        env |= {"PYTHONPATH": os.pathsep.join(paths), "MEND_ROOT": self.root}
+        env["MEND_RESULTS"] = str(inside / results.name)
+        env["PYTEST_ADDOPTS"] = f"{env.get('PYTEST_ADDOPTS', '')} -p evolve_mend_plugin".strip()
+        if first:
+            (self.scratch / "first.json").write_text(json.dumps(sorted(first)), "utf-8")
+            env["MEND_FIRST"] = str(inside / "first.json")
+        if spectrum is not None:
+            env["MEND_COVERAGE"] = str(inside / spectrum.name)
+        return env
+
+
+class PooledRunner:
+    """One or more places; each run takes a free one."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.jobs = len(places)
+        self.root = places[0].root
+        self._free = list(places)
+        self._turn = threading.Condition()
+
+    def run(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        first: Sequence[str] = (),
+        limit: float = 600.0,
+        coverage: Path | None = None,
+    ) -> Outcome:
+        with self._turn:
+            self._turn.wait_for(lambda: self._free)
+            place = self._free.pop(0)
+        try:
+            return place.run(files, first, limit, coverage)
+        finally:
+            with self._turn:
+                self._free.insert(0, place)
+                self._turn.notify()
