@@ -143,7 +143,7 @@ def probe(
 def _round(path: Path, manifest: SubstrateManifest, seconds: float) -> int:
     """All canaries in one session with a fresh nonce; the session is deleted whatever happened."""
     nonce = new_id()
-    session = f"probe-{nonce}"
+    session = f"probe-{new_id()}"  # an id that holds the nonce would come back in replies and pass by itself
     try:
         for number, canary in enumerate(manifest.canaries):
             _turn(path, canary, nonce, session, f"{session}-{number}", manifest.request_id_header, seconds)

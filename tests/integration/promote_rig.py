@@ -1,0 +1,401 @@
+"""Real processes for the promoter's tests: edge, promoter, sandboxed instances of the tiny substrate, clients, people."""
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from containers.engine import get_runtime
+from containers.substrate import load_manifest
+from evidence.canonical import digest, new_id, utcnow
+from promote.approval import Approval, SignedApproval
+from promote.bundle import write_bundle
+from promote.client import PromoterClient
+from promote.edge import EmbeddedEdge
+from promote.keys import public_text, sign
+from promote.records import SwapRecord
+from promote.wire import Refused, Unreachable
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "harness" / "tiny"
+Patch = tuple[str, str, str]
+T = TypeVar("T")
+
+TURN = "        status, reply = self.server.agent.handle(self.path, body, session, request_id, clock)\n"
+OPEN = "    store = open_store(state)\n    events ="
+KINDS: Mapping[str, tuple[Patch, ...]] = {
+    "base": (),
+    "good": (("service/turns.py", '"reverse": lambda text: text[::-1],', '"reverse": lambda text: text[::-1],\n'),),
+    "crash": (("service/__main__.py", OPEN, "    raise SystemExit(3)\n" + OPEN),),
+    "refuses": (("service/__main__.py", TURN, TURN + "        status, reply = 500, {}\n"),),
+    "hangs": (("service/__main__.py", TURN, "        time.sleep(3600)\n" + TURN),),
+    "wrong": (("service/turns.py", '"echo": lambda text: text,', '"echo": lambda text: "",'),),
+    "slow_boot": (("service/__main__.py", OPEN, "    time.sleep(0.6)\n" + OPEN),),
+    "late_bad": (
+        (
+            "service/__main__.py",
+            TURN,
+            TURN
+            + '        bad = getattr(self.server, "bad", 0) + (not session.startswith("probe-"))\n'
+            + "        self.server.bad = bad\n"
+            + "        if bad > 8:\n            status, reply = 500, {}\n",
+        ),
+    ),
+    "late_death": (
+        (
+            "service/__main__.py",
+            TURN,
+            TURN
+            + '        bad = getattr(self.server, "bad", 0) + (not session.startswith("probe-"))\n'
+            + "        self.server.bad = bad\n"
+            + "        if bad > 8:\n            os._exit(9)\n",
+        ),
+    ),
+    "lossy": (
+        ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
+        (
+            "service/state.py",
+            "        if self.schema not in READS:",
+            '        self.db.execute(f"PRAGMA user_version = {SCHEMA}")\n        if self.schema not in READS:',
+        ),
+        ("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),
+    ),
+}
+"""Candidates as edits of the tiny substrate: (file, text, replacement)."""
+GOOD_KINDS = ("good", "slow_boot")
+
+
+class Images:
+    """Each kind built once per test session."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._built: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def digest(self, kind: str) -> str:
+        with self._lock:
+            if kind not in self._built:
+                self._built[kind] = self._build(kind)
+            return self._built[kind]
+
+    def _build(self, kind: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            tree = Path(folder) / "tree"
+            shutil.copytree(TINY, tree, ignore=shutil.ignore_patterns("__pycache__"))
+            for name, old, new in KINDS[kind]:
+                path = tree / name
+                text = path.read_text(encoding="utf-8")
+                assert old in text, f"{kind}: {old!r} is not in {name}"
+                path.write_text(text.replace(old, new, 1), encoding="utf-8")
+            (tree / "kind.txt").write_text(kind)
+            return get_runtime("bubblewrap", self.home).build(tree, load_manifest(tree)).digest
+
+
+@dataclass
+class Rig:
+    """One installation in a folder."""
+
+    home: Path
+    images: Images
+    solo: bool = False
+    timing: dict[str, float] = field(default_factory=dict)
+    bake_seconds: float = 0.4
+    bake_turns: int = 8
+
+    def __post_init__(self) -> None:
+        self.key = Ed25519PrivateKey.generate()
+        self.edge_process: subprocess.Popen[bytes] | None = None
+        self.promoter_process: subprocess.Popen[bytes] | None = None
+        self.client = PromoterClient(self.home / "run" / "promoter.sock")
+        self.edge = EmbeddedEdge(self.home / "run" / "edge.sock")
+        self.port = 0
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.runtime = get_runtime("bubblewrap", self.images.home)
+        self.service = f"tiny-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
+
+    def write_configs(self) -> None:
+        (self.home / "edge.json").write_text(
+            json.dumps(
+                {
+                    "port": self.port,
+                    "control": str(self.home / "run" / "edge.sock"),
+                    "state_file": str(self.home / "run" / "edge-state.json"),
+                }
+            )
+        )
+        timing = {"boot_seconds": 6.0, "turn_seconds": 3.0, "probe_window": 20.0, "probe_interval": 0.0}
+        (self.home / "promoter.json").write_text(
+            json.dumps(
+                {
+                    "home": str(self.home / "promote"),
+                    "checkpoints": str(self.home / "checkpoints"),
+                    "checkpoint_key": str(self.home / "keys" / "ledger.pem"),
+                    "socket": str(self.home / "run" / "promoter.sock"),
+                    "edge_control": str(self.home / "run" / "edge.sock"),
+                    "runtime": "bubblewrap",
+                    "runtime_home": str(self.images.home),
+                    "service": self.service,
+                    "people": [{"name": "paula", "public_key": public_text(self.key.public_key())}],
+                    "solo": self.solo,
+                    "timing": {**timing, "drain_seconds": 4.0, "stop_grace": 4.0, **self.timing},
+                    "disk": {"spare_bytes": 1 << 20},
+                }
+            )
+        )
+
+    def start_edge(self) -> None:
+        self.write_configs()
+        self.edge_process = self._spawn(["-m", "promote.edge", "--config", str(self.home / "edge.json")], "edge", {})
+        self.port = until(lambda: self.edge.status().port, 10.0)
+
+    def start_promoter(self, **env: str) -> None:
+        self.write_configs()
+        root = str(Path(__file__).with_name("promote_root.py"))
+        self.promoter_process = self._spawn([root, "--config", str(self.home / "promoter.json")], "promoter", env)
+
+    def _spawn(self, arguments: list[str], name: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env}
+        with (self.home / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments], env=kept, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def install(self, kind: str = "base") -> None:
+        """Edge, promoter and the first image, serving."""
+        self.start_edge()
+        self.start_promoter()
+        until(self.client.status, 10.0)
+        self.client.bootstrap(self.images.digest(kind), None, "otto", "first installation")
+        until(lambda: not self.edge.status().held, 20.0)
+
+    def live_image(self) -> str:
+        lkg = self.client.status()["lkg"]
+        assert isinstance(lkg, dict)
+        return str(lkg["digest"])
+
+    def approve(self, target: str, base: str | None = None, **changes: object) -> tuple[SignedApproval, Path]:
+        """A good approval with its bundle, unless `changes` (of approval fields) spoil it."""
+        base = base or self.live_image()
+        folder = self.home / "bundles" / new_id()
+        whose = {"promoter_digest": self.client.status()["promoter_digest"], **changes}
+        approval = make_approval(folder, target, base, self.bake_seconds, self.bake_turns, whose)
+        return sign(approval, self.key), folder
+
+    def promote(self, kind: str, **changes: object) -> str:
+        signed, bundle = self.approve(self.images.digest(kind), **changes)
+        return self.client.submit(signed, bundle)
+
+    def finish(self, swap: str, timeout: float = 60.0) -> SwapRecord:
+        record = self.client.wait(swap, timeout)
+        assert record is not None, f"the swap did not end: {self.tail()}"
+        return record
+
+    def tail(self) -> str:
+        return (self.home / "promoter.log").read_text()[-3000:]
+
+    def kill_promoter(self) -> None:
+        assert self.promoter_process is not None
+        self.promoter_process.kill()
+        self.promoter_process.wait()
+
+    def ask(
+        self, text: str, session: str, request_id: str | None = None, timeout: float = 65.0, stream: bool = False
+    ) -> tuple[int, dict[str, object]]:
+        """One turn over a fresh connection."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            return turn(link, text, session, request_id or new_id(), stream)
+        finally:
+            link.close()
+
+    def close(self) -> None:
+        for process in (self.promoter_process, self.edge_process):
+            if process is not None:
+                process.kill()
+                process.wait()
+        for instance in self.runtime.find({"evolve.service": self.service}):
+            self.runtime.kill(instance)
+            self.runtime.remove(instance)
+
+
+def make_approval(
+    folder: Path, target: str, base: str, seconds: float, turns: int, changes: Mapping[str, object]
+) -> Approval:
+    batch: dict[str, object] = {"cases": []}
+    diff = b"--- a\n+++ b\n"
+    candidate = {
+        "image": target,
+        "base_image": base,
+        "commit": "c" * 40,
+        "diff_sha256": digest(diff),
+        "batch_digest": digest(batch),
+    }
+    report = {
+        "candidate_digest": digest(candidate),
+        "candidate_image": target,
+        "baseline_image": base,
+        "batch_digest": digest(batch),
+        "verdict": "converged",
+    }
+    fields = write_bundle(
+        folder,
+        {
+            "candidate.json": candidate,
+            "report.json": report,
+            "batch.json": batch,
+            "held_out.json": [],
+            "diff.patch": diff,
+            "workflow_graph.json": {},
+            "capability_diff.json": {"added": [], "removed": []},
+            "provenance.json": {"subject": target, "source_commit": "c" * 40},
+        },
+    )
+    values: dict[str, object] = {
+        "nonce": new_id(),
+        "target_image": target,
+        "base_image": base,
+        "source_commit": "c" * 40,
+        "schema_reads": (1,),
+        "schema_writes": 1,
+        "rollback_class": "same",
+        "policy": "separate",
+        "requester": "rita",
+        "approver": "paula",
+        "reason": "fixes what failed",
+        "bake_seconds": seconds,
+        "bake_turns": turns,
+        "expires": (utcnow() + timedelta(hours=1)).isoformat(),
+        **fields,
+        **changes,
+    }
+    return Approval.model_validate(values)
+
+
+def turn(
+    link: http.client.HTTPConnection, text: str, session: str, request_id: str, stream: bool = False
+) -> tuple[int, dict[str, object]]:
+    body = json.dumps({"messages": [{"role": "user", "content": text}], "stream": stream})
+    headers = {"content-type": "application/json", "x-session": session, "x-request-id": request_id}
+    link.request("POST", "/v1/chat/completions", body, headers)
+    answer = link.getresponse()
+    data = answer.read()
+    if stream and answer.status == 200:
+        first = data.split(b"\n\n", 1)[0].removeprefix(b"data: ")
+        assert data.rstrip().endswith(b"data: [DONE]"), "a stream was cut"
+        return answer.status, dict(json.loads(first))
+    return answer.status, dict(json.loads(data))
+
+
+@dataclass
+class Sent:
+    request_id: str
+    session: str
+    status: int
+    count: int
+    seconds: float
+
+
+class Traffic:
+    """Clients that send numbered turns without pause; some keep their connection, some stream."""
+
+    def __init__(self, rig: Rig, clients: int = 4, pause: float = 0.01) -> None:
+        self.rig, self.pause = rig, pause
+        self.sent: list[Sent] = []
+        self.errors: list[str] = []
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        session = f"client-{number}-{new_id()}"
+        keep, stream = number % 2 == 0, number % 4 == 3
+        link: http.client.HTTPConnection | None = None
+        while not self._stop.is_set():
+            link = link or http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=65)
+            request_id, started = new_id(), time.monotonic()
+            try:
+                status, reply = turn(link, f"echo {request_id}", session, request_id, stream)
+                applied = reply.get("applied")
+                count = int(applied["count"]) if isinstance(applied, dict) else 0
+                with self._lock:
+                    self.sent.append(Sent(request_id, session, status, count, time.monotonic() - started))
+            except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
+                with self._lock:
+                    self.errors.append(f"{type(error).__name__}: {error}")
+                link.close()
+                link = None
+            if not keep and link is not None:
+                link.close()
+                link = None
+            time.sleep(self.pause)
+        if link is not None:
+            link.close()
+
+    def lost_or_doubled(self) -> list[str]:
+        """What the service's own list of applied ids says against what the clients were told."""
+        problems = list(self.errors)
+        for session in sorted({item.session for item in self.sent}):
+            mine = [item for item in self.sent if item.session == session and item.status == 200]
+            link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=20)
+            try:
+                link.request("GET", f"/v1/sessions/{session}")
+                applied = json.loads(link.getresponse().read())["applied"]
+            finally:
+                link.close()
+            if len(set(applied)) != len(applied):
+                problems.append(f"{session}: doubled")
+            missing = {item.request_id for item in mine} - set(applied)
+            if missing:
+                problems.append(f"{session}: {len(missing)} answered requests are not in the state")
+            counts = [item.count for item in mine]
+            if counts != sorted(set(counts)):
+                problems.append(f"{session}: counts {counts} are not in order")
+        return problems
+
+
+@contextmanager
+def rig_in(folder: Path, images: Images, **options: object) -> Iterator[Rig]:
+    rig = Rig(folder, images, **options)  # type: ignore[arg-type]
+    try:
+        yield rig
+    finally:
+        rig.close()
+
+
+def until(look: Callable[[], T], seconds: float) -> T:
+    """The first true answer; trouble on the way is part of waiting."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if found := look():
+                return found
+        except (Unreachable, Refused, OSError):
+            pass
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
