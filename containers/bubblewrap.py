@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,8 +29,10 @@ from containers.spec import InstanceFiles, arguments
 from containers.substrate import SubstrateManifest
 
 GONE_SECONDS = 30.0
+MONITOR_SECONDS = 5.0
 EXIT_UNKNOWN = 255
 """Reported when an instance is gone and its monitor was killed before it could write down how it ended."""
+_UTC = b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
 _FIRST_UID, _UIDS = 1 << 30, 1 << 29
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COMPILE = (
@@ -65,20 +68,20 @@ class BubblewrapRuntime:
     name = "bubblewrap"
 
     def __init__(self, home: Path) -> None:
-        self._home = home.resolve()
-        self._registry = Registry(self._home)
-        self._images = images.ImageStore(self._home)
-        self._layers = layers.LayerStore(self._home)
-        self._shims = ShimStore(self._home)
+        self.home = home.resolve()
+        self._registry = Registry(self.home)
+        self._images = images.ImageStore(self.home)
+        self._layers = layers.LayerStore(self.home)
+        self._shims = ShimStore(self.home)
         self._mode = host.engine_mode()
-        self._interpreter, libraries = host.interpreter_digest(self._home / "cache" / "interpreter.json")
+        self._interpreter, libraries = host.interpreter_digest(self.home / "cache" / "interpreter.json")
         self._layout = host.layout(self._mode, libraries)
-        self._groups = cgroups.find_parents()
+        self.groups = cgroups.find_parents()
         self._launched: dict[str, Launched] = {}
 
     @property
     def capabilities(self) -> Capabilities:
-        return describe(self._mode, self._groups)
+        return describe(self._mode, self.groups)
 
     def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
         files = images.source_files(tree)
@@ -112,7 +115,7 @@ class BubblewrapRuntime:
             return self._start(digest, spec)
 
     def find(self, labels: Mapping[str, str]) -> list[Instance]:
-        return [self._handle(record) for record in self._registry.matching(labels)]
+        return [self.handle(record) for record in self._registry.matching(labels)]
 
     def stop(self, instance: Instance, grace: float) -> None:
         record = self._record(instance)
@@ -124,9 +127,9 @@ class BubblewrapRuntime:
         record = self._record(instance)
         if record is None:
             return
-        deadline = time.monotonic() + GONE_SECONDS
-        record.init.kill(deadline)
-        self._settle(record, deadline)
+        record.init.kill(time.monotonic() + GONE_SECONDS)
+        self._exit_code(record)
+        self._release(record)
 
     def remove(self, instance: Instance) -> None:
         with self._registry.locked(instance.name):
@@ -171,18 +174,6 @@ class BubblewrapRuntime:
                 return None
         return self._exit_code(record)
 
-    def reap(self) -> list[str]:
-        """Kill and forget what dead callers of this home left behind; the names. `live` ones are never touched."""
-        gone = []
-        for record in self._registry.all():
-            if record.survives_caller or record.owner.alive():
-                continue
-            instance = self._handle(record)
-            self.kill(instance)
-            self.remove(instance)
-            gone.append(record.name)
-        return gone
-
     def _start(self, digest: str, spec: InstanceSpec) -> Instance:
         stored = self._images.load(digest) if digest else None
         if stored is not None and stored.interpreter != self._interpreter:
@@ -214,7 +205,7 @@ class BubblewrapRuntime:
         if record is None:
             raise RuntimeBroken(f"{spec.name}: its record vanished while it started")
         self._launched[spec.name] = launched
-        return self._handle(record)
+        return self.handle(record)
 
     def _register(
         self, digest: str, spec: InstanceSpec, uid: int, child: tuple[int, int]
@@ -223,7 +214,7 @@ class BubblewrapRuntime:
         init, monitor, owner = (processes.Identity.of(pid) for pid in (*child, os.getpid()))
         if init is None or monitor is None or owner is None:
             raise RuntimeBroken(f"{spec.name}: ended before it began")
-        folders, held = cgroups.enter(self._groups, f"{init.pid}-{init.started}", init.pid, spec.limits)
+        folders, held = cgroups.enter(self.groups, f"{init.pid}-{init.started}", init.pid, spec.limits)
         self._registry.write(
             Record(
                 name=spec.name,
@@ -282,9 +273,9 @@ class BubblewrapRuntime:
             raise RuntimeBroken(
                 f"{spec.name} already runs, and its pipes belong to the process that started it"
             )
-        return self._handle(record)
+        return self.handle(record)
 
-    def _handle(self, record: Record) -> BubblewrapInstance:
+    def handle(self, record: Record) -> BubblewrapInstance:
         launched = self._launched.get(record.name)
         handle = BubblewrapInstance(record.name, record.digest, record.labels, record, self)
         if launched is not None and launched.monitor == record.monitor.pid:
@@ -302,26 +293,28 @@ class BubblewrapRuntime:
             return None
         return record
 
-    def _settle(self, record: Record, deadline: float) -> None:
-        """PID 1 is gone, and with it all below it: wait for bwrap to write down the end, drop pipes and groups."""
-        launched = self._launched.pop(record.name, None)
-        if launched is not None:
+    def _release(self, record: Record) -> None:
+        """After every process inside is gone: drop our pipes and the groups."""
+        launched = self._launched.get(record.name)
+        if launched is not None and launched.monitor == record.monitor.pid:
+            del self._launched[record.name]
             launched.close()
-        while record.monitor.alive() and time.monotonic() < deadline:
-            record.monitor.wait_gone(min(deadline, time.monotonic() + 1.0))
-        _reap_child(record.monitor.pid)
         cgroups.leave(record.cgroups)
 
     def _exit_code(self, record: Record) -> int:
-        self._settle(record, time.monotonic() + 2.0)
+        """bwrap writes it down a moment after the last process inside is gone."""
+        record.monitor.wait_gone(time.monotonic() + MONITOR_SECONDS)
+        record.monitor.reap()
         return bwrap_status(self._registry.private(record.name)).get("exit-code", EXIT_UNKNOWN)
 
     def _bury(self, record: Record) -> None:
-        self._settle(record, time.monotonic() + 2.0)
+        self._exit_code(record)
+        self._release(record)
         self._registry.forget(record.name)
 
     def _compile(self, folder: Path, shown_at: str) -> None:
-        """Compile in a sandbox: a source that crashes or bloats the compiler hurts nobody, it just stays uncompiled."""
+        """Compile in a sandbox: a source that crashes or bloats the compiler hurts nobody, it just stays
+        uncompiled."""
         spec = InstanceSpec(
             name=f"compile-{secrets.token_hex(6)}",
             role="grader",
@@ -364,12 +357,5 @@ def _make_etc(private: Path, uid: int) -> Path:
     }
     for name, text in made.items():
         (etc / name).write_text(text)
-    (etc / "localtime").symlink_to("/usr/share/zoneinfo/UTC")
+    (etc / "localtime").write_bytes(_UTC)
     return etc
-
-
-def _reap_child(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return

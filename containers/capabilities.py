@@ -1,9 +1,15 @@
-"""What this engine can promise on this machine, for `evolve doctor` and for reports: never more than what bites."""
+"""What this engine can promise on this machine, for `evolve doctor` and for reports: never more than what
+bites."""
 
 from dataclasses import dataclass
 
 from containers.cgroups import Parent
 from containers.spec import Mode
+
+_IDENTITY: dict[Mode, str] = {
+    "root": "a distinct unprivileged uid per instance",
+    "user": "the caller's own uid, in a user namespace per instance",
+}
 
 
 @dataclass(frozen=True)
@@ -14,7 +20,8 @@ class Capabilities:
     processes: str
     memory: str
     memory_coders: str
-    """The same for coding CLIs and shell graders (`host_tools`), where a per-process limit would break Node."""
+    """The same for coding CLIs and shell graders (`host_tools`), where a per-process limit would break
+    Node."""
     cpu: str
     files: str
     disk: str
@@ -24,21 +31,18 @@ class Capabilities:
 
 def describe(mode: Mode, parents: list[Parent]) -> Capabilities:
     controllers = {name for parent in parents for name in parent.controllers}
-    identity = (
-        "a distinct unprivileged uid per instance"
-        if mode == "root"
-        else "the caller's uid in a user namespace"
+    memory = "total, by cgroup" if "memory" in controllers else None
+    groups = (
+        f"{parent.path} (v{parent.version}: {' '.join(sorted(parent.controllers))})" for parent in parents
     )
-    total = "total, by cgroup"
     return Capabilities(
         engine="bubblewrap",
-        identity=identity,
-        processes=("per instance, by RLIMIT_NPROC" + (" and cgroup" if "pids" in controllers else "")),
-        memory=total if "memory" in controllers else "per process, by RLIMIT_DATA (no writable memory cgroup)",
-        memory_coders=total if "memory" in controllers else "not limited (no writable memory cgroup)",
+        identity=_IDENTITY[mode],
+        processes="per instance, by RLIMIT_NPROC" + (" and cgroup" if "pids" in controllers else ""),
+        memory=memory or "per process, by RLIMIT_DATA (no memory cgroup is writable)",
+        memory_coders=memory or "not limited (no memory cgroup is writable)",
         cpu="seconds per process, by RLIMIT_CPU; no share of cores",
-        files="size of one file, by RLIMIT_FSIZE; tmpfs sizes",
+        files="size of one file, by RLIMIT_FSIZE; size of every tmpfs",
         disk="not limited in total",
-        cgroups=tuple(sorted(f"{parent.path} (v{parent.version}: {' '.join(sorted(parent.controllers))})"
-                             for parent in parents)),
-    )  # fmt: skip
+        cgroups=tuple(sorted(groups)),
+    )

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from containers.runtime import Limits
 
+_PREFIX = "evolve-"
 _RESERVE = 8  # PID 1 and what it forks to clean up, on top of the instance's own processes
 
 
@@ -43,7 +45,7 @@ def _usable(mount: Path, own: str, version: int, controllers: frozenset[str]) ->
         [here] if version == 1 else [here, *(path for path in here.parents if path.is_relative_to(mount))]
     )
     for candidate in candidates:
-        probe = candidate / f"evolve-probe-{os.getpid()}"
+        probe = candidate / f"{_PREFIX}probe-{os.getpid()}"
         try:
             if version == 2:
                 listed = (candidate / "cgroup.subtree_control").read_text().split()
@@ -61,10 +63,12 @@ def _usable(mount: Path, own: str, version: int, controllers: frozenset[str]) ->
 def enter(
     parents: list[Parent], name: str, pid: int, limits: Limits
 ) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Put `pid` (which has not forked yet) into fresh groups. Returns their folders and what is limited by them."""
-    folders, held = [], set()
+    """Put `pid` (which has not forked yet) into fresh groups. Returns their folders and what is limited by
+    them."""
+    folders: list[str] = []
+    held: set[str] = set()
     for parent in parents:
-        folder = parent.path / f"evolve-{name}"
+        folder = parent.path / f"{_PREFIX}{name}"
         try:
             folder.mkdir(exist_ok=True)
             folders.append(str(folder))
@@ -91,3 +95,13 @@ def leave(folders: tuple[str, ...]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             os.rmdir(folder)
+
+
+def sweep(parents: list[Parent], unused: Callable[[str], bool]) -> None:
+    """Remove groups that a crash left over and that `unused` (given their name) confirms; never a populated
+    one."""
+    for parent in parents:
+        for folder in parent.path.glob(f"{_PREFIX}*"):
+            if unused(folder.name.removeprefix(_PREFIX)):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()

@@ -1,4 +1,5 @@
-"""Choosing an engine, and saying in one line why it can't be used. There is never a silent fall-back to no sandbox."""
+"""Choosing an engine, and saying in one line why it can't be used. There is never a silent fall-back to no
+sandbox."""
 
 from pathlib import Path
 

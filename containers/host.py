@@ -1,4 +1,5 @@
-"""Facts of this machine: where the interpreter and its libraries lie, what they hash to, and what `bwrap` may do."""
+"""Facts of this machine: where the interpreter and its libraries lie, what they hash to, and what `bwrap` may
+do."""
 
 import hashlib
 import json
@@ -12,9 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from containers.processes import Identity
 from containers.runtime import EngineUnavailable, RuntimeBroken
 from containers.spec import HostLayout, Mode
 
+STAGING = ".build-"
 _CAP_SYS_ADMIN = 21
 _WHEEL_LIBRARIES = ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1")
 _DISTRIBUTION_PREFIXES = ("/usr", "/usr/local")
@@ -30,11 +33,12 @@ def bwrap_path() -> str:
 
 
 def engine_mode() -> Mode:
-    """`root`: we hold CAP_SYS_ADMIN, so no user namespace is needed; `user`: an unprivileged user namespace."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return "root" if os.geteuid() == 0 and int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1 else "user"
-    return "user"
+    """`root`: we hold CAP_SYS_ADMIN, so no user namespace is needed; `user`: an unprivileged user
+    namespace."""
+    everyone = Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.split("CapEff:")[1].split()[0], 16)
+    return "root" if os.geteuid() == 0 and everyone and effective >> _CAP_SYS_ADMIN & 1 else "user"
 
 
 def interpreter() -> str:
@@ -49,7 +53,8 @@ def stdlib_folders() -> tuple[str, ...]:
 
 
 def linked_libraries() -> tuple[str, ...]:
-    """Every shared object that the interpreter or a module of its standard library loads, as the loader finds them."""
+    """Every shared object that the interpreter or a module of its standard library loads, as the loader finds
+    them."""
     objects = [str(path) for folder in stdlib_folders() for path in Path(folder, "lib-dynload").glob("*.so")]
     folder = sysconfig.get_config_var("MULTIARCH") or ""
     for name in _WHEEL_LIBRARIES:
@@ -82,8 +87,8 @@ def layout(mode: Mode, libraries: tuple[str, ...]) -> HostLayout:
             folders |= {parent, os.path.dirname(os.path.realpath(path))}
     inside = [*stdlib_folders(), *(path for path in binds if os.path.isdir(path))]
     binds += [path for path in sorted(folders) if os.path.isdir(path) and not _within(path, inside)]
-    links = [(os.readlink(f"/{name}"), f"/{name}") for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-             if os.path.islink(f"/{name}")]  # fmt: skip
+    roots = [f"/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")]
+    links = [(os.readlink(name), name) for name in roots if os.path.islink(name)]
     masks = [f"{folder}/{name}" for folder in stdlib_folders() for name in ("site-packages", "dist-packages")]
     return HostLayout(
         bwrap=bwrap_path(),
@@ -100,8 +105,9 @@ def _within(path: str, folders: list[str]) -> bool:
 
 
 def interpreter_digest(cache: Path) -> tuple[str, tuple[str, ...]]:
-    """(hash of interpreter + standard library + linked libraries, those libraries). Hashing half a second of files
-    is done once: `cache` keeps the result with the stat of every file, and any difference hashes again."""
+    """(hash of interpreter + standard library + linked libraries, those libraries). Hashing half a second of
+    files is done once: `cache` keeps the result with the stat of every file, and any difference hashes
+    again."""
     files = [interpreter(), *_stdlib_files()]
     try:
         kept = json.loads(cache.read_text())
@@ -165,3 +171,13 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def staging_folder(parent: Path) -> Path:
+    """A fresh folder for work in progress, named after its maker so that the reaper knows when nobody needs
+    it."""
+    maker = Identity.of(os.getpid())
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(
+        tempfile.mkdtemp(dir=parent, prefix=f"{STAGING}{os.getpid()}-{maker.started if maker else 0}-")
+    )

@@ -1,7 +1,8 @@
 """Images: a tree frozen under the hash of everything that will run.
 
-`images/<hex>/manifest.json` lists every file; the digest covers it together with the substrate's manifest, the layer, the
-interpreter and the shim. `images/<hex>/app` is read-only and holds, beside the tree, the bytecode that we compiled.
+`images/<hex>/manifest.json` lists every file; the digest covers it together with the substrate's manifest,
+the layer, the interpreter and the shim. `images/<hex>/app` is read-only and holds, beside the tree, the
+bytecode that we compiled.
 """
 
 import hashlib
@@ -9,13 +10,12 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers.host import file_hash, sync_folder, write_atomically
+from containers.host import file_hash, staging_folder, sync_folder, write_atomically
 from containers.runtime import ImageMissing, ImageRef, RuntimeBroken
 from containers.shim.files import wipe
 
@@ -61,7 +61,8 @@ def digest_of(image: StoredImage) -> str:
 
 
 def list_files(tree: Path, *, ignore: tuple[str, ...] = _IGNORED) -> list[Entry]:
-    """Every file of a plain tree, sorted. Raises RuntimeBroken for links, special files, bytecode and sheer size."""
+    """Every file of a plain tree, sorted. Raises RuntimeBroken for links, special files, bytecode and sheer
+    size."""
     entries: list[Entry] = []
     total = 0
     folders = [tree]
@@ -137,13 +138,13 @@ class ImageStore:
         return self.folder / digest.removeprefix("sha256:")
 
     def add(self, tree: Path, parts: StoredImage, compile_tree: Compile) -> ImageRef:
-        """Store `tree`, whose `source_files` are `parts.files`, under its digest. Leaves nothing half-built."""
+        """Store `tree`, whose `source_files` are `parts.files`, under its digest. Leaves nothing
+        half-built."""
         final = self.path(parts.digest)
         if final.is_dir():
             self.load(parts.digest)
             return ImageRef(parts.digest)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=self.folder, prefix=".build-"))
+        staging = staging_folder(self.folder)
         try:
             app = staging / "app"
             app.mkdir()
@@ -182,7 +183,8 @@ class ImageStore:
 
 
 def freeze(folder: Path, sources: list[Entry], shown_at: str, compile_tree: Compile) -> tuple[Entry, ...]:
-    """Compile, then see that compiling added bytecode and changed nothing else; seal. Returns the bytecode's entries."""
+    """Compile, then see that compiling added bytecode and changed nothing else; seal. Returns the bytecode's
+    entries."""
     compile_tree(folder, shown_at)
     found = list_files(folder, ignore=())
     compiled = tuple(entry for entry in found if is_bytecode(entry[0]))
@@ -204,7 +206,8 @@ def check_entries(folder: Path, expected: list[Entry], what: str) -> None:
 
 
 def stat_fingerprint(folder: Path) -> str:
-    """Changes whenever any file below could have changed (the change time is the kernel's, not the writer's)."""
+    """Changes whenever any file below could have changed (the change time is the kernel's, not the
+    writer's)."""
     total = hashlib.sha256()
     for base, folders, names in os.walk(folder):
         folders.sort()

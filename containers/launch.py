@@ -1,7 +1,8 @@
 """Starting one `bwrap`: descriptors, the orders for PID 1, and knowing that it really runs.
 
-PID 1 executes nothing before it has read its orders to the last byte, and they are sent only after the instance was
-written down. So a starter that dies at any point leaves either nothing running or something that can be found.
+PID 1 executes nothing before it has read its orders to the last byte, and they are sent only after the
+instance was written down. So a starter that dies at any point leaves either nothing running or something that
+can be found.
 """
 
 import contextlib
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import IO
 
 from containers import processes
+from containers.diagnosis import explain
 from containers.registry import bwrap_status
-from containers.runtime import InstanceSpec, RuntimeBroken
+from containers.runtime import EngineUnavailable, InstanceSpec, RuntimeBroken
 from containers.seccomp import filter_bytes
 from containers.spec import SECCOMP_FD, STATUS_FD
 
@@ -90,7 +92,8 @@ def launch(
     orders: Orders,
     register: Callable[[tuple[int, int]], Mapping[str, bool]],
 ) -> Launched:
-    """Start, register, give the orders, wait until PID 1 has given up its privileges. Raises RuntimeBroken."""
+    """Start, register, give the orders, wait until PID 1 has given up its privileges. Raises
+    RuntimeBroken."""
     pipes = _Pipes()
     monitor = None
     try:
@@ -156,7 +159,7 @@ def _wait_for_child(private: Path, monitor: int) -> int:
     deadline = time.monotonic() + START_SECONDS
     while (child := bwrap_status(private).get("child-pid")) is None:
         if _ended(monitor) or time.monotonic() > deadline:
-            raise RuntimeBroken(f"bwrap did not start: {_last_words(private)}")
+            raise _refusal("bwrap did not start", private)
         time.sleep(0.0005)
     return child
 
@@ -209,7 +212,13 @@ def _wait_ready(ready: int, private: Path, monitor: int, name: str) -> None:
     while not _ended(monitor) and time.monotonic() < deadline:
         time.sleep(0.001)
     if bwrap_status(private).get("exit-code") not in _REFUSED_BY_SHIM:
-        raise RuntimeBroken(f"{name} did not start: {_last_words(private)}")
+        raise _refusal(f"{name} did not start", private)
+
+
+def _refusal(what: str, private: Path) -> RuntimeBroken:
+    words = _last_words(private)
+    forbidden = explain(words)
+    return EngineUnavailable(forbidden) if forbidden else RuntimeBroken(f"{what}: {words}")
 
 
 def _ended(monitor: int) -> bool:

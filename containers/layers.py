@@ -1,7 +1,8 @@
 """Dependency layers: the substrate's own lock file, installed into a folder, once per lock and interpreter.
 
-A lock file is input from the tree: only pinned, hashed, plain requirements get through, so that it can steer neither
-the installer's options nor where packages come from. Wheels only: a source package would run its code on this host.
+A lock file is input from the tree: only pinned, hashed, plain requirements get through, so that it can steer
+neither the installer's options nor where packages come from. Wheels only: a source package would run its code
+on this host.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from containers.host import write_atomically
+from containers.host import staging_folder, write_atomically
 from containers.images import (
     Compile,
     Entry,
@@ -88,8 +89,7 @@ class LayerStore:
         key = hashlib.sha256(canonical({"lock": lines, "interpreter": interpreter, "v": 1})).hexdigest()
         if (self.folder / key / "manifest.json").is_file():
             return self.load(key)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=self.folder, prefix=".build-"))
+        staging = staging_folder(self.folder)
         try:
             deps = staging / "deps"
             deps.mkdir()
@@ -168,8 +168,8 @@ def _installer() -> list[str]:
 
 
 def normalise(deps: Path) -> None:
-    """Drop what differs between machines and installers: console scripts (they name this host's Python), bytecode,
-    and who installed it how."""
+    """Drop what differs between machines and installers: console scripts (they name this host's Python),
+    bytecode, and who installed it how."""
     for name in ("bin", "Scripts"):
         if (deps / name).is_dir():
             wipe(str(deps / name))

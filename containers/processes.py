@@ -1,5 +1,6 @@
 """Processes by identity (pid and start time), so that a reused pid is never taken for ours."""
 
+import contextlib
 import os
 import select
 import signal
@@ -52,7 +53,8 @@ class Identity:
         return None if stat is None else cls(pid, stat.started, boot_id())
 
     def alive(self) -> bool:
-        """False once it is gone or a zombie. A zombie that was PID 1 of a namespace has outlived all others in it."""
+        """False once it is gone or a zombie. A zombie that was PID 1 of a namespace has outlived all others
+        in it."""
         if self.boot != boot_id():
             return False
         stat = read_stat(self.pid)
@@ -69,6 +71,13 @@ class Identity:
         except RuntimeBroken:
             return False
         return True
+
+    def reap(self) -> None:
+        """Collect it if it is our own ended child; a stranger that got its number later is left alone."""
+        stat = read_stat(self.pid)
+        if stat is not None and stat.started == self.started and stat.parent == os.getpid():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
 
     def wait_gone(self, deadline: float) -> bool:
         """True once it is gone; False when it still runs at `deadline` (monotonic)."""

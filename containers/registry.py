@@ -1,7 +1,9 @@
-"""Which instances exist, as files under `run/instances`: any process of this home can find, stop and adopt them.
+"""Which instances exist, as files under `run/instances`: any process of this home can find, stop and adopt
+them.
 
-`<name>.json` is the record, written before the sandbox may run its first instruction; `<name>.d/` holds its log, its
-made `/etc` and bwrap's own status file. A record is only a claim: what counts is whether that process still lives.
+`<name>.json` is the record, written before the sandbox may run its first instruction; `<name>.d/` holds its
+log, its made `/etc` and bwrap's own status file. A record is only a claim: what counts is whether that
+process still lives.
 """
 
 import contextlib

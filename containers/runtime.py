@@ -1,7 +1,8 @@
 """The seam between the product and whatever isolates code that nobody trusts.
 
-Two engines stand behind `Runtime`: `containers.bubblewrap` (embedded default) and, in production, a Docker Engine.
-Both pass `containers.conformance`. Everything above this module knows image digests and instances, never engines.
+Two engines stand behind `Runtime`: `containers.bubblewrap` (embedded default) and, in production, a Docker
+Engine. Both pass `containers.conformance`. Everything above this module knows image digests and instances,
+never engines.
 
 Errors
   RuntimeBroken        the engine or the machine failed; the work is `invalid`, never scored
@@ -63,8 +64,8 @@ class Limits:
 class InstanceSpec:
     """What to run, and what it may see. Nothing that is not named here exists inside.
 
-    `argv` is executed by the fixed shim (PID 1). The image's tree is at `/app`, its dependency layer at `/deps`,
-    both read-only; `/tmp` is a private tmpfs.
+    `argv` is executed by the fixed shim (PID 1). The image's tree is at `/app`, its dependency layer at
+    `/deps`, both read-only; `/tmp` is a private tmpfs.
     """
 
     name: str
@@ -114,20 +115,22 @@ class Runtime(Protocol):
     name: str
 
     def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
-        """Freeze `tree` (a plain directory, already judged by the guard) and its dependency layer into an image.
+        """Freeze `tree` (a plain directory, already judged by the guard) and its dependency layer into an
+        image.
 
         The same bytes give the same digest. Raises RuntimeBroken; leaves nothing half-built.
         """
 
     def start(self, image: ImageRef | None, spec: InstanceSpec) -> Instance:
-        """Start by digest (None: a bare sandbox, for coding CLIs and graders). A running instance of the same name
-        and digest is adopted, never doubled. Raises ImageMissing, RuntimeBroken."""
+        """Start by digest (None: a bare sandbox, for coding CLIs and graders). A running instance of the same
+        name and digest is adopted, never doubled. Raises ImageMissing, RuntimeBroken."""
 
     def find(self, labels: Mapping[str, str]) -> list[Instance]:
         """Every instance, running or dead but not yet removed, that carries all these labels."""
 
     def stop(self, instance: Instance, grace: float) -> None:
-        """SIGTERM to PID 1's child, SIGKILL to all after `grace` seconds; returns when every process is gone."""
+        """SIGTERM to PID 1's child, SIGKILL to all after `grace` seconds; returns when every process is
+        gone."""
 
     def kill(self, instance: Instance) -> None:
         """SIGKILL to everything; returns when every process is gone. Idempotent."""

@@ -1,8 +1,9 @@
 """The system-call filter, as a pure function: classic BPF that every process in a sandbox runs under.
 
 It is the second wall behind namespaces, no capabilities and no_new_privs. It refuses what those leave open:
-new user namespaces when the engine starts as root, address families that no network namespace confines (AF_VSOCK),
-System V and POSIX queues that would outlive a case, kernel keyrings, io_uring, and another process's limits.
+new user namespaces when the engine starts as root, address families that no network namespace confines
+(AF_VSOCK), System V and POSIX queues that would outlive a case, kernel keyrings, io_uring, and another
+process's limits.
 """
 
 import errno
@@ -24,26 +25,28 @@ FAMILIES = (1, 2, 10, 16)
 
 _NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {
-        "socket": 41, "socketpair": 53, "clone": 56, "unshare": 272, "setns": 308, "clone3": 435, "prlimit64": 302,
-        "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "open_tree": 428, "move_mount": 429,
-        "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr": 442,
-        "process_vm_readv": 310, "process_vm_writev": 311, "process_madvise": 440, "pidfd_getfd": 438, "kcmp": 312,
-        "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
-        "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_by_handle_at": 304,
-        "init_module": 175, "finit_module": 313, "delete_module": 176, "kexec_load": 246, "kexec_file_load": 320,
-        "syslog": 103, "acct": 163, "quotactl": 179, "swapon": 167, "reboot": 169, "lookup_dcookie": 212,
-        "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240, "fanotify_init": 300, "vhangup": 153,
+        "socket": 41, "socketpair": 53, "clone": 56, "unshare": 272, "setns": 308, "clone3": 435,
+        "prlimit64": 302, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "open_tree":
+        428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+        "mount_setattr": 442, "process_vm_readv": 310, "process_vm_writev": 311, "process_madvise": 440,
+        "pidfd_getfd": 438, "kcmp": 312, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321,
+        "perf_event_open": 298, "userfaultfd": 323, "io_uring_setup": 425, "io_uring_enter": 426,
+        "io_uring_register": 427, "open_by_handle_at": 304, "init_module": 175, "finit_module": 313,
+        "delete_module": 176, "kexec_load": 246, "kexec_file_load": 320, "syslog": 103, "acct": 163,
+        "quotactl": 179, "swapon": 167, "reboot": 169, "lookup_dcookie": 212, "shmget": 29, "semget": 64,
+        "msgget": 68, "mq_open": 240, "fanotify_init": 300, "vhangup": 153,
     },
     "aarch64": {
-        "socket": 198, "socketpair": 199, "clone": 220, "unshare": 97, "setns": 268, "clone3": 435, "prlimit64": 261,
-        "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "open_tree": 428, "move_mount": 429,
-        "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr": 442,
-        "process_vm_readv": 270, "process_vm_writev": 271, "process_madvise": 440, "pidfd_getfd": 438, "kcmp": 272,
-        "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282,
-        "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_by_handle_at": 265,
-        "init_module": 105, "finit_module": 273, "delete_module": 106, "kexec_load": 104, "kexec_file_load": 294,
-        "syslog": 116, "acct": 89, "quotactl": 60, "swapon": 224, "reboot": 142, "lookup_dcookie": 18,
-        "shmget": 194, "semget": 190, "msgget": 186, "mq_open": 180, "fanotify_init": 262, "vhangup": 58,
+        "socket": 198, "socketpair": 199, "clone": 220, "unshare": 97, "setns": 268, "clone3": 435,
+        "prlimit64": 261, "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "open_tree": 428,
+        "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr":
+        442, "process_vm_readv": 270, "process_vm_writev": 271, "process_madvise": 440, "pidfd_getfd":
+        438, "kcmp": 272, "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280,
+        "perf_event_open": 241, "userfaultfd": 282, "io_uring_setup": 425, "io_uring_enter": 426,
+        "io_uring_register": 427, "open_by_handle_at": 265, "init_module": 105, "finit_module": 273,
+        "delete_module": 106, "kexec_load": 104, "kexec_file_load": 294, "syslog": 116, "acct": 89,
+        "quotactl": 60, "swapon": 224, "reboot": 142, "lookup_dcookie": 18, "shmget": 194, "semget": 190,
+        "msgget": 186, "mq_open": 180, "fanotify_init": 262, "vhangup": 58,
     },
 }  # fmt: skip
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

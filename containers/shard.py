@@ -32,7 +32,8 @@ class ServiceFailed(Exception):
 class Shard:
     """A running launcher. Every breakdown of its own is RuntimeBroken; the service dying is ServiceFailed.
 
-    `tree` shows that worktree at /app instead of the image's (visible cases only: nothing is verified about it).
+    `tree` shows that worktree at /app instead of the image's (visible cases only: nothing is verified about
+    it).
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Shard:
         self._closed = False
 
     def begin(self, env: Mapping[str, str], coverage: bool = False) -> Path:
-        """Start the service from fresh state; the host path of its socket, which already accepts connections."""
+        """Start the service from fresh state; the host path of its socket, which already accepts
+        connections."""
         request = {
             "op": "begin",
             "env": dict(env),
@@ -93,15 +95,17 @@ class Shard:
         return self._agent / "agent.sock"
 
     def end(self) -> Path:
-        """Kill the case, wipe, and return the folder with what it left in its state directory, valid until the next
-        `begin`. Raises ServiceFailed when that was too much to carry over: a cut result must never count as whole."""
+        """Kill the case, wipe, and return the folder with what it left in its state directory, valid until
+        the next `begin`. Raises ServiceFailed when that was too much to carry over: a cut result must never
+        count as whole."""
         answer = self._ask({"op": "end"}, 0.0)
         if answer.get("truncated"):
             raise ServiceFailed(answer.get("exit"), "the state directory is larger than what may be exported")
         return self._out
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
-        """Run one of the substrate's own checks in fresh state: (exit code or None after `timeout`, end of its output)."""
+        """Run one of the substrate's own checks in fresh state: (exit code or None after `timeout`, end of
+        its output)."""
         request = {"op": "run", "argv": list(argv), "env": dict(env), "timeout": timeout}
         answer = self._ask(request, timeout)
         if not answer["ok"]:

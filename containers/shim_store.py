@@ -1,13 +1,13 @@
-"""Copies of the shim under their hash: an image goes on starting with the very PID 1 that it was judged with."""
+"""Copies of the shim under their hash: an image goes on starting with the very PID 1 that it was judged
+with."""
 
 import hashlib
 import os
 import py_compile
-import tempfile
 from pathlib import Path
 
 from containers import shim
-from containers.host import file_hash
+from containers.host import file_hash, staging_folder
 from containers.images import canonical, discard, publish, seal
 from containers.runtime import ImageMissing
 
@@ -40,8 +40,7 @@ class ShimStore:
         return folder
 
     def _store(self, key: str, sources: dict[str, Path]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=self._folder, prefix=".build-"))
+        staging = staging_folder(self._folder)
         try:
             inside = staging / "shim"
             inside.mkdir()

@@ -66,7 +66,8 @@ class InstanceFiles:
 
 
 def arguments(layout: HostLayout, files: InstanceFiles, spec: InstanceSpec) -> list[str]:
-    """The whole command line, `bwrap` first. Raises RuntimeBroken for a mount that would shadow the sandbox's own."""
+    """The whole command line, `bwrap` first. Raises RuntimeBroken for a mount that would shadow the sandbox's
+    own."""
     check_mounts(spec)
     return [
         layout.bwrap,

@@ -1,4 +1,5 @@
-"""`substrate.toml`: what a service tells us about itself so that it can be replayed, fenced, probed and swapped."""
+"""`substrate.toml`: what a service tells us about itself so that it can be replayed, fenced, probed and
+swapped."""
 
 import tomllib
 from pathlib import Path
@@ -18,14 +19,16 @@ class _Table(BaseModel):
 
 
 class StateSchema(_Table):
-    """The state directory's format numbers: this tree can read every number in `reads` and writes `writes`."""
+    """The state directory's format numbers: this tree can read every number in `reads` and writes
+    `writes`."""
 
     reads: tuple[int, ...] = (1,)
     writes: int = 1
 
 
 class Canary(_Table):
-    """A scripted turn for the probe. `{nonce}` in any string is replaced by a fresh one; the reply must contain `expect`."""
+    """A scripted turn for the probe. `{nonce}` in any string is replaced by a fresh one; the reply must
+    contain `expect`."""
 
     path: str = "/v1/chat/completions"
     body: dict[str, object]
@@ -41,7 +44,8 @@ class SubstrateManifest(_Table):
     lock_file: str | None = None
     """pip requirements with hashes: the dependency layer. None: standard library only."""
     command: tuple[str, ...]
-    """The service. `python -m X` is run in the preloaded launcher. It listens on the unix socket named by $AGENT_SOCKET."""
+    """The service. `python -m X` is run in the preloaded launcher. It listens on the unix socket named by
+    $AGENT_SOCKET."""
     preload: tuple[str, ...] = ()
     """Modules of dependencies, never of the tree, that the launcher imports once before it forks."""
     liveness: str = "/healthz"

@@ -31,7 +31,8 @@ def prctl(option: int, value: int = 0) -> int:
 
 
 def read_config() -> dict[str, Any]:
-    """The engine's orders, from an anonymous pipe. An engine that died before it sent them all starts nothing."""
+    """The engine's orders, from an anonymous pipe. An engine that died before it sent them all starts
+    nothing."""
     chunks = []
     while chunk := os.read(CONFIG_FD, 65536):
         chunks.append(chunk)
@@ -84,7 +85,8 @@ def _clear_capabilities() -> None:
 
 
 def limit_child(limits: dict[str, Any]) -> None:
-    """Per-process limits of what runs inside; PID 1 itself stays free of them so that it can always clean up."""
+    """Per-process limits of what runs inside; PID 1 itself stays free of them so that it can always clean
+    up."""
     wanted = [
         (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),

@@ -1,5 +1,7 @@
-"""Children of PID 1: forked from the preloaded interpreter for `python -m X`, executed for everything else."""
+"""Children of PID 1: forked from the preloaded interpreter for `python -m X`, executed for everything
+else."""
 
+import atexit
 import os
 import signal
 import sys
@@ -26,7 +28,8 @@ def spawn(
     in_process: bool = False,
     trace_into: str | None = None,
 ) -> int:
-    """Fork; the child takes `output` as stdout (None: our own), `errors` as stderr, and nothing else of ours."""
+    """Fork; the child takes `output` as stdout (None: our own), `errors` as stderr, and nothing else of
+    ours."""
     pid = os.fork()
     if pid:
         return pid
@@ -35,9 +38,9 @@ def spawn(
         if in_process and len(argv) >= 3 and argv[0] in _PYTHONS and argv[1] == "-m":
             _run_module(argv[2], argv[3:], trace_into)
         _execute(argv, env)
-    except BaseException:
-        traceback.print_exc()
-    finally:
+    finally:  # whatever happens, a child never returns into PID 1's own code
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
         sys.stderr.flush()
         os._exit(127)
 
@@ -88,25 +91,29 @@ def _run_module(module: str, arguments: list[str], trace_into: str | None) -> No
     sys.path[:] = [APP, DEPS, *(entry for entry in sys.path if entry not in ("/shim", APP, DEPS))]
     sys.argv[:] = [module, *arguments]
     tracer = cover.start(APP) if trace_into else None
-    code = 0
+    code = 1
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
     except SystemExit as stop:
         code = _exit_code(stop)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        import atexit
-
-        atexit._run_exitfuncs()
-        if tracer is not None and trace_into:
-            tracer.write(trace_into)
-        sys.stdout.flush()
-        sys.stderr.flush()
     finally:
-        os._exit(code)
+        if code and sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        try:
+            _finish()
+            if tracer is not None and trace_into:
+                tracer.write(trace_into)
+        finally:
+            os._exit(code)
+
+
+def _finish() -> None:
+    """What an interpreter does at its end, which `os._exit` would skip."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _exit_code(stop: SystemExit) -> int:

@@ -28,7 +28,7 @@ class Tracer:
 
     def write(self, path: str) -> None:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
         cut = len(self._root)
         with open(path, "w", encoding="utf-8") as out:
             json.dump({name[cut:]: sorted(lines) for name, lines in sorted(self._lines.items())}, out)

@@ -1,4 +1,5 @@
-"""Wiping and exporting trees that untrusted code has made: no links followed, no recursion, everything capped."""
+"""Wiping and exporting trees that untrusted code has made: no links followed, no recursion, everything
+capped."""
 
 import os
 import secrets
@@ -86,7 +87,7 @@ def _copy(source: str, target: str, size: int) -> None:
     reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
     writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        while size > 0 and (sent := os.sendfile(writer, reader, None, size)):  # type: ignore[arg-type]
+        while size > 0 and (sent := os.sendfile(writer, reader, None, size)):
             size -= sent
     finally:
         os.close(reader)

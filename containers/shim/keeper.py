@@ -1,5 +1,6 @@
 """PID 1's loop: reaps, pumps output into a capped log, minds the wall clock, the lifeline and SIGTERM."""
 
+import contextlib
 import errno
 import os
 import select
@@ -43,7 +44,8 @@ class Keeper:
         self.leader, self.leader_exit = pid, None
 
     def pump(self, timeout: float | None) -> None:
-        """Wait at most `timeout` for anything to happen and deal with it. Exits when the lifeline or wall clock ends."""
+        """Wait at most `timeout` for anything to happen and deal with it. Exits when the lifeline or wall
+        clock ends."""
         readers = [self._wake_read, *self._outputs]
         if self._lifeline is not None:
             readers.append(self._lifeline)
@@ -66,10 +68,8 @@ class Keeper:
     def kill_all(self) -> None:
         """SIGKILL everything but PID 1 and reap until nothing is left; every orphan is our child by then."""
         while True:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             try:
                 self._reaped(*os.waitpid(-1, 0))
             except ChildProcessError:

@@ -1,0 +1,57 @@
+"""Clearing up after processes that died: sandboxes, their groups and folders, half-made builds. Never a live
+one."""
+
+import re
+from pathlib import Path
+
+from containers import cgroups
+from containers.bubblewrap import BubblewrapRuntime
+from containers.host import STAGING
+from containers.images import discard
+from containers.processes import Identity, boot_id
+from containers.registry import Registry
+
+_MAKER = re.compile(r"(\d+)-(\d+)(-.*)?")
+
+
+def reap(runtime: BubblewrapRuntime) -> list[str]:
+    """Kill and forget every instance whose caller is gone and that was not meant to survive it; what was
+    cleared."""
+    registry = Registry(runtime.home)
+    cleared = []
+    for record in registry.all():
+        if not record.survives_caller and not record.owner.alive():
+            instance = runtime.handle(record)
+            runtime.kill(instance)
+            runtime.remove(instance)
+            cleared.append(record.name)
+    cleared += _half_started(registry)
+    for place in ("images", "layers", "shims"):
+        cleared += _half_built(runtime.home / place)
+    cgroups.sweep(runtime.groups, lambda name: not _maker_lives(name))
+    return cleared
+
+
+def _half_started(registry: Registry) -> list[str]:
+    """Folders without a record: their starter died before PID 1 got its orders, so nothing runs there."""
+    cleared = []
+    for private in sorted(registry.folder.glob("*.d")):
+        name = private.stem
+        with registry.locked(name):  # a starter at work holds this lock
+            if registry.read(name) is None:
+                registry.forget(name)
+                cleared.append(private.name)
+    return cleared
+
+
+def _half_built(folder: Path) -> list[str]:
+    gone = [path for path in folder.glob(f"{STAGING}*") if not _maker_lives(path.name.removeprefix(STAGING))]
+    for path in gone:
+        discard(path)
+    return [path.name for path in gone]
+
+
+def _maker_lives(name: str) -> bool:
+    """`name` starts with the maker's `<pid>-<start time>`; anything else is not ours to judge."""
+    match = _MAKER.fullmatch(name)
+    return match is None or Identity(int(match[1]), int(match[2]), boot_id()).alive()
