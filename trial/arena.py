@@ -6,7 +6,6 @@ never a failure. Results come in the order of the jobs, whatever finished first:
 same decision.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,16 +18,16 @@ from containers.runtime import EngineUnavailable, ImageMissing, Limits, Runtime,
 from containers.substrate import SubstrateManifest
 from trial.gateway import Cost, GatewayConfig
 from trial.plan import Job, TrialCase
-from trial.replay import Replay, ReplayLimits, replay_case
+from trial.replay import Replay, ReplayLimits, Stopped, replay_case
 from trial.report import Grade, Outcome, Trial
 from trial.seats import SeatKey, Seats
+from trial.turns import Stop
 
 T = TypeVar("T")
 Grader = Callable[[TrialCase, Replay], tuple[Grade, ...]]
 Flagger = Callable[[TrialCase, Replay], tuple[str, ...]]
 
 RETRY_PAUSE = 0.2
-IN_FLIGHT_GRACE = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Arena:
         """Replay every job and hand each replay to `use` while its files are there. Raises
         EngineUnavailable and ImageMissing at once: no retry helps. `coverage`: trace lines; such replays
         are slow and never scored."""
-        stop = threading.Event()
+        stop = Stop()
         waiting = deque(jobs)
         under_way: deque[Future[Played[T]]] = deque()
         try:
@@ -112,9 +111,7 @@ class Arena:
         finally:
             stop.set()
             running = [future for future in under_way if not future.cancel()]
-            if wait(running, IN_FLIGHT_GRACE).not_done:
-                self._seats.interrupt()
-                wait(running)
+            wait(running)
 
     @property
     def spent(self) -> Cost:
@@ -139,21 +136,25 @@ class Arena:
         use: Callable[[Job, Replay], T],
         tree: Path | None,
         coverage: bool,
-        stop: threading.Event,
+        stop: Stop,
     ) -> Played[T]:
         broken = "stopped"
         for attempt in range(self._retries + 1):
             if stop.wait(attempt * RETRY_PAUSE):
                 break
             try:
-                return Played(job, self._attempt(job, use, tree, coverage))
+                return Played(job, self._attempt(job, use, tree, coverage, stop))
+            except Stopped:
+                break
             except (EngineUnavailable, ImageMissing):
                 raise
             except RuntimeBroken as error:
                 broken = str(error) or type(error).__name__
         return Played(job, None, broken)
 
-    def _attempt(self, job: Job, use: Callable[[Job, Replay], T], tree: Path | None, coverage: bool) -> T:
+    def _attempt(
+        self, job: Job, use: Callable[[Job, Replay], T], tree: Path | None, coverage: bool, stop: Stop
+    ) -> T:
         arm, split = job.shard
         shown = tree if arm == "candidate" else None
         seat = self._seats.take(SeatKey(job.digest, shown, arm, split, coverage))
@@ -169,10 +170,14 @@ class Arena:
                 env=env,
                 coverage=coverage,
                 limits=self._replay_limits,
+                stop=stop,
             )
             value = use(job, replay)
             sound = True
             return value
+        except Stopped:
+            sound = True
+            raise
         finally:
             if sound:
                 self._seats.give(seat)

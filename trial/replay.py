@@ -18,10 +18,14 @@ from containers.shard import ServiceFailed, Shard
 from containers.substrate import SubstrateManifest
 from evidence.cases import CaseContent, RecordedCall, RecordedTurn
 from trial.gateway import ReplayGateway
-from trial.turns import ReplayedTurn, send_turn
+from trial.turns import ReplayedTurn, Stop, send_turn
 
 COVERAGE_FILE = "coverage.json"
 MAX_EVENTS = 16 << 20
+
+
+class Stopped(Exception):
+    """The caller wants no more of this replay."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,17 @@ def replay_case(
     env: Mapping[str, str] | None = None,
     coverage: bool = False,
     limits: ReplayLimits | None = None,
+    stop: Stop | None = None,
 ) -> Replay:
-    """Fresh state, the prelude's turns in order, then the turn; ended and exported. Raises RuntimeBroken."""
+    """Fresh state, the prelude's turns in order, then the turn; ended and exported. Raises RuntimeBroken, and
+    Stopped when `stop` was set meanwhile."""
+    stop = stop or Stop()
     gateway.load(case)
     turns: list[ReplayedTurn] = []
     died = ""
     try:
         agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage=coverage)
-        turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits or ReplayLimits())
+        turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits or ReplayLimits(), stop)
     except ServiceFailed as failure:
         died = failure.log or str(failure)
         turns = [ReplayedTurn(case.turn.request_id, None, error=f"the service did not start: {failure}")]
@@ -82,8 +89,10 @@ def replay_case(
         files = shard.end()
     except ServiceFailed as failure:
         died = failure.log
-        turns[-1] = replace(turns[-1], status=None, reply=None, error=failure.log)
+        turns[-1:] = [replace(turn, status=None, reply=None, error=failure.log) for turn in turns[-1:]]
         files = Path(os.devnull)
+    if stop.is_set():
+        raise Stopped
     if gateway.trouble is not None:
         raise RuntimeBroken(gateway.trouble)
     return Replay(
@@ -98,20 +107,26 @@ def replay_case(
 
 
 def _send_all(
-    agent: Path, turns: Sequence[RecordedTurn], manifest: SubstrateManifest, limits: ReplayLimits
+    agent: Path,
+    turns: Sequence[RecordedTurn],
+    manifest: SubstrateManifest,
+    limits: ReplayLimits,
+    stop: Stop,
 ) -> list[ReplayedTurn]:
     """All turns, one after another. A service that is gone, or out of time, is not asked again."""
     answers: list[ReplayedTurn] = []
     allowed = max(limits.case_seconds, 3 * sum(turn.latency for turn in turns))
     end = time.monotonic() + allowed
     for turn in turns:
+        if stop.is_set():
+            break
         left = end - time.monotonic()
         if left <= 0:
             error = f"the case ran out of its {allowed:g} s before this turn"
             answers.append(ReplayedTurn(turn.request_id, None, error=error))
             continue
         seconds = min(left, max(limits.turn_seconds, 3 * turn.latency))
-        answers.append(send_turn(agent, turn, manifest.request_id_header, seconds))
+        answers.append(send_turn(agent, turn, manifest.request_id_header, seconds, stop))
     return answers
 
 

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,13 +97,6 @@ class Seats:
             self._busy.discard(seat)
         self._close(seat)
 
-    def interrupt(self) -> None:
-        """Kill what runs in busy seats; their users see a broken runtime and drop them."""
-        with self._lock:
-            busy = list(self._busy)
-        for seat in busy:
-            self._kill({"seat": seat.id})
-
     def close(self) -> None:
         """Every sandbox of these seats is gone afterwards."""
         with self._lock:
@@ -112,7 +104,9 @@ class Seats:
             self._idle, self._busy = [], set()
         for seat in seats:
             self._close(seat)
-        self._kill(self._labels)
+        for instance in self._runtime.find(self._labels):
+            self._runtime.kill(instance)
+            self._runtime.remove(instance)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -128,7 +122,7 @@ class Seats:
                 ImageRef(key.digest),
                 self._manifest,
                 name=f"trial-{ident}",
-                labels={**self._labels, "seat": ident},
+                labels=self._labels,
                 workdir=folder,
                 gateway_dir=sockets,
                 limits=self._limits,
@@ -146,8 +140,3 @@ class Seats:
         finally:
             seat.gateway.close()
             shutil.rmtree(seat.folder, ignore_errors=True)
-
-    def _kill(self, labels: Mapping[str, str]) -> None:
-        for instance in self._runtime.find(labels):
-            self._runtime.kill(instance)
-            self._runtime.remove(instance)

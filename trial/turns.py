@@ -6,7 +6,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,38 @@ class _UnixConnection(http.client.HTTPConnection):
         unixpath.connect(self.sock, self._path)
 
 
+class Stop:
+    """Ends a replay from another thread: what waits for an answer stops waiting, and nothing more is
+    asked."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: set[http.client.HTTPConnection] = set()
+
+    def set(self) -> None:
+        self._event.set()
+        with self._lock:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._event.wait(seconds)
+
+    @contextmanager
+    def watching(self, connection: http.client.HTTPConnection) -> Iterator[None]:
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+
 class _Deadline:
     """Ends a connection that is still busy after `seconds`: a reply that drips must not last for ever."""
 
@@ -60,13 +93,19 @@ class _Deadline:
 
     def _end(self) -> None:
         self.passed = True
-        sock = self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):  # it may have ended by itself just now
-                sock.shutdown(socket.SHUT_RDWR)
+        _hang_up(self._connection)
 
 
-def send_turn(agent: Path, turn: RecordedTurn, request_id_header: str, seconds: float) -> ReplayedTurn:
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    sock = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):  # it may have ended by itself just now
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def send_turn(
+    agent: Path, turn: RecordedTurn, request_id_header: str, seconds: float, stop: Stop
+) -> ReplayedTurn:
     """POST the turn with the headers that production's edge sets. Never raises for what the service does."""
     headers = {
         "content-type": "application/json",
@@ -78,8 +117,11 @@ def send_turn(agent: Path, turn: RecordedTurn, request_id_header: str, seconds: 
     began = time.monotonic()
     connection = _UnixConnection(agent, seconds)
     try:
-        with _Deadline(connection, seconds) as deadline:
+        with stop.watching(connection), _Deadline(connection, seconds) as deadline:
             try:
+                connection.connect()
+                if stop.is_set():
+                    raise ConnectionAbortedError("stopped")
                 connection.request("POST", turn.path, json.dumps(turn.body).encode(), headers)
                 response = connection.getresponse()
                 raw = response.read(MAX_REPLY + 1)

@@ -46,12 +46,17 @@ class Front:
             Route("/mcp/{server}", self.mcp_get, methods=["GET"]),
             Route("/mcp/{server}", self.mcp_delete, methods=["DELETE"]),
         ]
-        return Starlette(routes=routes, lifespan=lifespan)
+        return Starlette(routes=routes, lifespan=lifespan, exception_handlers={500: self._crashed})
 
     async def drain(self, grace: float) -> None:
         """Wait for streams whose clients left: their end is still to be recorded."""
         if self._pumps:
             await asyncio.wait(set(self._pumps), timeout=grace)
+
+    async def _crashed(self, request: Request, error: Exception) -> Response:
+        """A bug of ours: whoever replays must not mistake it for the candidate's failure."""
+        self._session().broke(f"the gateway broke: {error!r}")
+        return _reply(wire.error_body(request.url.path, "gateway_error", "the gateway broke"), 500)
 
     async def health(self, request: Request) -> Response:
         why = self._session().refusal()

@@ -5,6 +5,7 @@ wrong: it is `trouble`, and a replay with trouble is never scored.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -60,6 +61,7 @@ class ReplaySession:
         self._calls: list[RecordedCall] = []
         self.misses: list[str] = []
         """Calls that the recording does not hold, each `kind target: what was done`."""
+        self._over = asyncio.Event()
         self.trouble: str | None = None
         """Why this replay can't be scored, or None."""
 
@@ -124,6 +126,18 @@ class ReplaySession:
         if ticket in self._playing:
             self._playing.pop(ticket)[1].set()
 
+    def broke(self, why: str) -> None:
+        self.trouble = self.trouble or why
+
+    def abandon(self) -> None:
+        """Nobody waits for what is still open: let it end now."""
+        self._over.set()
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), seconds)
+
     def _find(self, ticket: Ticket) -> RecordedCall | None:
         """The recorded call to play, marked as in flight; a miss is noted."""
         call = None
@@ -140,13 +154,13 @@ class ReplaySession:
 
     async def _wait(self, ticket: Ticket, call: RecordedCall) -> None:
         """Until the recorded latency is over and no call in flight has an earlier recorded end."""
-        await asyncio.sleep(max(0.0, call.latency - (time.monotonic() - ticket.began)))
+        await self._pause(call.latency - (time.monotonic() - ticket.began))
         waited = False
         while earlier := [gate for end, gate in self._playing.values() if end < call.end_order]:
             await asyncio.gather(*(gate.wait() for gate in earlier))
             waited = True
         if waited:
-            await asyncio.sleep(GAP)
+            await self._pause(GAP)
 
     async def _play(
         self, ticket: Ticket, call: RecordedCall, frames: list[dict[str, object]]
@@ -154,7 +168,7 @@ class ReplaySession:
         for index, frame in enumerate(frames):
             at = frame.get("at", 0.0)
             pause = (at if isinstance(at, int | float) else 0.0) - (time.monotonic() - ticket.began)
-            await asyncio.sleep(max(0.0, pause))
+            await self._pause(pause)
             if index == len(frames) - 1:
                 await self._wait(ticket, call)
             if "error" not in frame:
@@ -175,6 +189,7 @@ class ReplayGateway:
         meter = meter or Meter(used.caps, used.meter)
         self._models = ModelSource(used.upstream, meter, used.max_body)
         self._tools = ToolSource(used.servers, meter, used.max_body)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._session = ReplaySession(None, self._models, self._tools)
         front = Front(lambda: self._session, used.max_body)
         self._background = Background(front.app(self._lifespan), socket_path)
@@ -182,7 +197,8 @@ class ReplayGateway:
     def load(self, case: CaseContent) -> None:
         """Play this case from its beginning. Calls still open belong to the one before and are not seen
         again."""
-        self._session = ReplaySession(case, self._models, self._tools)
+        before, self._session = self._session, ReplaySession(case, self._models, self._tools)
+        self._abandon(before)
 
     def take_log(self) -> list[RecordedCall]:
         """Calls since `load`, in start order."""
@@ -197,6 +213,7 @@ class ReplayGateway:
         return self._session.trouble
 
     def close(self) -> None:
+        self._abandon(self._session)
         self._background.close()
 
     def __enter__(self) -> "ReplayGateway":
@@ -207,8 +224,13 @@ class ReplayGateway:
     ) -> None:
         self.close()
 
+    def _abandon(self, session: ReplaySession) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(session.abandon)
+
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
         try:
             yield
         finally:

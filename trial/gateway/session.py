@@ -52,6 +52,7 @@ class Session(Protocol):
     async def rpc(self, ticket: Ticket, server: str, message: rpc.Message) -> dict[str, object]: ...
     async def finish(self, ticket: Ticket, response: object, status: int) -> None: ...
     def sent(self, ticket: Ticket) -> None: ...
+    def broke(self, why: str) -> None: ...
 
 
 class Clock:
@@ -100,4 +101,7 @@ class LiveSession:
             await self._log.append({**call.model_dump(mode="json"), "ts": ticket.ts, "id": new_id()})
 
     def sent(self, ticket: Ticket) -> None:
+        pass
+
+    def broke(self, why: str) -> None:
         pass
