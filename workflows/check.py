@@ -1,7 +1,6 @@
 """Everything that is wrong with a workflow, found before any tool is called, all at once."""
 
 import re
-import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from workflows.graph import (
     Workflow,
     dependencies,
     references,
+    template_names,
 )
 from workflows.types import allowed, at_path, fits, property_schema, type_of
 
@@ -108,12 +108,10 @@ def _nodes(workflow: Workflow, catalog: Catalog) -> Iterator[Problem]:
 
 def _output(node: OutputNode, workflow: Workflow, catalog: Catalog) -> Iterator[Problem]:
     yield from _references(node, None, workflow, catalog)
-    try:
-        names = {name for _, name, _, _ in string.Formatter().parse(node.text) if name is not None}
-    except ValueError as error:
-        yield Problem("template", node.id, "text", "balanced braces", str(error))
-        return
-    for name in sorted(names - set(node.values)):
+    names, whole = template_names(node.text)
+    if not whole:
+        yield Problem("template", node.id, "text", "{name}, {{ or }}", "another brace")
+    for name in sorted(set(names) - set(node.values)):
         yield Problem("dangling_reference", node.id, f"text.{{{name}}}", "a name of values", "none")
 
 

@@ -5,11 +5,22 @@ The records come in an order that the graph alone decides (layer, then id), what
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal as Choice
 
-from workflows.graph import INPUTS, Argument, Node, OutputNode, Ref, ToolNode, Workflow, dependencies
+from workflows.graph import (
+    INPUTS,
+    TEMPLATE,
+    Argument,
+    Node,
+    OutputNode,
+    Ref,
+    ToolNode,
+    Workflow,
+    dependencies,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +136,13 @@ def resolve(argument: Argument, inputs: Mapping[str, object], records: Mapping[s
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
-    """Fill `{name}`; what is no text is shown as JSON."""
-    texts = {
-        name: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for name, v in values.items()
-    }
-    return template.format_map(texts)
+    """Fill `{name}`; what is no text is shown as JSON. No format specifications: a template is data."""
+
+    def fill(match: re.Match[str]) -> str:
+        name, stray = match.groups()
+        if name is None:
+            return stray or match[0][0]
+        value = values[name]
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    return TEMPLATE.sub(fill, template)

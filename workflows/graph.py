@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 TOOL = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+")
+TEMPLATE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|([{}])")
 INPUTS = "inputs"
 
 
@@ -92,6 +93,12 @@ def references(node: Node) -> Iterator[tuple[str, Ref]]:
             yield name, argument
 
 
+def template_names(text: str) -> tuple[list[str], bool]:
+    """The names in a template, and whether all its braces are names, `{{` or `}}`."""
+    found = [match.groups() for match in TEMPLATE.finditer(text)]
+    return [name for name, _ in found if name], not any(stray for _, stray in found)
+
+
 def dependencies(node: Node) -> frozenset[str]:
     """Ids of the nodes whose results this one needs."""
     return frozenset(ref.source for _, ref in references(node) if ref.source != INPUTS)
@@ -119,7 +126,7 @@ def canonical(workflow: Workflow) -> bytes:
 def from_json(data: object) -> Workflow:
     """Raises GraphError."""
     table = _table(data, "workflow", {"v", "name", "description", "nodes"}, {"inputs", "trigger"})
-    if table["v"] != 1:
+    if isinstance(table["v"], bool) or table["v"] != 1:
         raise GraphError(f"v: expected 1, found {table['v']!r}")
     inputs = _mapping(table.get("inputs", {}), "inputs")
     nodes = table["nodes"]

@@ -1,4 +1,4 @@
-"""A gateway for the harness's own tests: the real wire formats over a real unix socket, with scripted contents."""
+"""A gateway for the harness's own tests: real wire formats over a real unix socket, scripted contents."""
 
 import json
 import socketserver
