@@ -67,8 +67,8 @@ def _record(
 ) -> None:
     row = session.exec(select(EvidenceRow).where(EvidenceRow.request_id == turn.request_id)).first()
     if not judgement.signals:
-        if row is not None and row.batch_id is None:
-            session.delete(row)
+        if row is not None and (row.batch_id is None or _still_open(session, row.batch_id)):
+            session.delete(row)  # it works after all, and nothing was built on it yet
         return
     signals = [s.model_copy(update={"reason": redactor.text(s.reason)}) for s in judgement.signals]
     if row is None:

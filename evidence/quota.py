@@ -1,5 +1,7 @@
 """One voice has one vote: how much of what a principal flags is counted, and what flags alone may open."""
 
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,13 +28,34 @@ def count_flags(session: Session, turns: Sequence[TurnRow], quota: FlagQuota) ->
         .where(col(FlagRow.request_id).in_(list(known)), col(FlagRow.counted).is_(None))
         .order_by(col(FlagRow.ts), col(FlagRow.id))
     ).all()
-    over = 0
     for flag in undecided:
         flag.principal = _principal(flag, known[flag.request_id])
-        flag.counted = flag.rating == "down" and (flag.operator or _within(session, flag, quota))
+    counted = _counted(session, {flag.principal for flag in undecided})
+    over = 0
+    for flag in undecided:
+        times = counted[flag.principal]
+        used = bisect_left(times, flag.ts + quota.window_seconds) - bisect_right(
+            times, flag.ts - quota.window_seconds
+        )
+        flag.counted = flag.rating == "down" and (flag.operator or used < quota.per_principal)
         over += flag.rating == "down" and not flag.counted
-        session.flush()
+        if flag.counted:
+            insort(times, flag.ts)
+    session.flush()
     return over
+
+
+def _counted(session: Session, principals: set[str]) -> dict[str, list[float]]:
+    """When each principal's flags that count were given."""
+    times: dict[str, list[float]] = defaultdict(list)
+    found = session.exec(
+        select(FlagRow.principal, FlagRow.ts)
+        .where(col(FlagRow.principal).in_(sorted(principals)), col(FlagRow.counted).is_(True))
+        .order_by(col(FlagRow.ts))
+    )
+    for principal, ts in found:
+        times[principal].append(ts)
+    return times
 
 
 def _principal(flag: FlagRow, turn: TurnRow) -> str:
@@ -40,20 +63,6 @@ def _principal(flag: FlagRow, turn: TurnRow) -> str:
     nowhere.
     """
     return turn.principal if flag.principal in ("", f"session:{turn.session}") else flag.principal
-
-
-def _within(session: Session, flag: FlagRow, quota: FlagQuota) -> bool:
-    counted = session.exec(
-        select(func.count())
-        .select_from(FlagRow)
-        .where(
-            FlagRow.principal == flag.principal,
-            col(FlagRow.counted).is_(True),
-            col(FlagRow.ts) > flag.ts - quota.window_seconds,
-            col(FlagRow.ts) < flag.ts + quota.window_seconds,
-        )
-    ).one()
-    return counted < quota.per_principal
 
 
 def may_open(session: Session, principal: str, quota: FlagQuota) -> bool:

@@ -32,6 +32,8 @@ def assemble(session: Session, turns: Sequence[TurnRow]) -> dict[str, dict[str, 
         for turn in turns
     }
     for event in session.exec(select(EventRow).where(col(EventRow.turn).in_(ids)).order_by(col(EventRow.n))):
+        if event.kind == "turn_started":
+            views[event.turn]["events"].clear()  # accepted again after a crash: the last attempt counts
         views[event.turn]["events"].append(event.body)
     for call in session.exec(
         select(CallRow).where(col(CallRow.request_id).in_(ids)).order_by(col(CallRow.n))

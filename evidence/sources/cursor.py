@@ -58,25 +58,20 @@ def find_cursor(session: Session, source: Source) -> CursorRow:
     row = session.get(CursorRow, source.key)
     if row is None:
         row = CursorRow(key=source.key, kind=source.kind, path=str(source.path), inode="", updated="")
-        known = session.exec(
-            select(CursorRow).where(CursorRow.kind == source.kind).order_by(col(CursorRow.offset).desc())
-        )
-        for other in known:
-            if other.offset and _is_continuation(source.path, position_of(other, source.path)):
-                for name in (
-                    "inode",
-                    "offset",
-                    "prefix_len",
-                    "prefix_sha",
-                    "tail_len",
-                    "tail_sha",
-                    "process_id",
-                ):
-                    setattr(row, name, getattr(other, name))
-                break
         session.add(row)
-        session.flush()
+    if row.offset == 0:
+        _adopt(session, source, row)
+    session.flush()
     return row
+
+
+def _adopt(session: Session, source: Source, row: CursorRow) -> None:
+    known = select(CursorRow).where(CursorRow.kind == source.kind, col(CursorRow.offset) > 0)
+    for other in session.exec(known.order_by(col(CursorRow.offset).desc())):
+        if _is_continuation(source.path, position_of(other, source.path)):
+            for name in ("inode", "offset", "prefix_len", "prefix_sha", "tail_len", "tail_sha", "process_id"):
+                setattr(row, name, getattr(other, name))
+            return
 
 
 def _is_continuation(path: Path, position: Position) -> bool:

@@ -71,7 +71,7 @@ def continues(file: BinaryIO, position: Position) -> bool:
     if os.fstat(file.fileno()).st_size < position.offset:
         return False
     if position.offset == 0:
-        return position.inode in ("", _inode(file))
+        return True
     prefix = _read_at(file, 0, position.prefix_len)
     tail = _read_at(file, position.offset - position.tail_len, position.tail_len)
     return _sha(prefix) == position.prefix_sha and _sha(tail) == position.tail_sha
@@ -158,7 +158,14 @@ def _siblings(path: Path) -> list[Path]:
         for other in path.parent.glob(f"{path.name}[.-]*")
         if other.is_file() and not other.is_symlink() and other.suffix not in (".gz", ".xz", ".zst", ".bz2")
     ]
-    return sorted(found, key=lambda other: (other.stat().st_mtime_ns, other.name))
+    return sorted(found, key=_age)
+
+
+def _age(path: Path) -> tuple[int, int, str]:
+    """Sorts older files first; of the same moment, `.2` before `.1` but `-20260101` before `-20260102`."""
+    number = path.suffix[1:]
+    counted = -int(number) if number.isascii() and number.isdigit() and len(number) < 4 else 0
+    return path.stat().st_mtime_ns, counted, path.name
 
 
 @dataclass(frozen=True)
@@ -175,9 +182,10 @@ class Plan:
 def plan(path: Path, position: Position) -> Plan:
     """What must be read to get from `position` to the end of the log at `path`, rotations included."""
     fresh = Position(path=str(path))
-    current = _continued(path, position)
-    if current or (position.offset == 0 and not position.inode):
-        return Plan(((path, position),)) if path.exists() else Plan(())
+    if position.offset == 0:
+        return Plan(tuple((file, fresh) for file in (*_siblings(path), path) if file.exists()))
+    if _continued(path, position):
+        return Plan(((path, position),))
     siblings = _siblings(path)
     for index, old in enumerate(siblings):
         if _continued(old, position):
@@ -185,9 +193,8 @@ def plan(path: Path, position: Position) -> Plan:
             last = [(path, fresh)] if path.exists() else []
             return Plan(((old, position), *later, *last))
     if not path.exists():
-        return Plan((), gap="" if position.offset == 0 else f"{path} is gone; waiting for it to come back")
-    gap = "" if position.offset == 0 else f"{path} was rotated and its old file is gone: lines may be missing"
-    return Plan(((path, fresh),), gap=gap)
+        return Plan((), gap=f"{path} is gone; waiting for it to come back")
+    return Plan(((path, fresh),), gap=f"{path} was rotated and its old file is gone: lines may be missing")
 
 
 def _continued(path: Path, position: Position) -> bool:
@@ -200,5 +207,15 @@ def _continued(path: Path, position: Position) -> bool:
 
 def chunks(plan_: Plan) -> Iterator[Chunk]:
     """All complete lines that are there now, in order."""
+    before: tuple[Path, Position] | None = None
     for path, position in plan_.steps:
-        yield from _chunks_of(path, position)
+        if before is not None:
+            if path.stat().st_size == 0:
+                continue  # nobody writes here yet, so the file before it may still grow
+            # The writer may have finished its last lines in the old file after we had read it.
+            yield from _chunks_of(*before)
+        last = position
+        for chunk in _chunks_of(path, position):
+            last = chunk.after
+            yield chunk
+        before = (path, last)
