@@ -5,6 +5,7 @@ is not changed; what is recorded is canonical (see `canonical_request`).
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -21,6 +22,9 @@ VOLATILE = frozenset(
 )
 """Top-level request fields that say who asks, never what is asked: left out of recordings and of matching."""
 
+_LINE_END = re.compile("\r\n|\n|\r")
+"""Of an event stream: fewer characters end a line there than in Python."""
+
 _LIMIT_FIELDS = {
     "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
     "/v1/responses": ("max_output_tokens",),
@@ -33,16 +37,15 @@ def canonical_request(body: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in body.items() if name not in VOLATILE}
 
 
+def _whole(value: object) -> int | None:
+    """A positive integer, and nothing that an upstream might take for another one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
 def output_limit(path: str, body: dict[str, object], default: int) -> int:
     """The most tokens that the answer may have, over all choices."""
-    limit = default
-    for field in _LIMIT_FIELDS[path]:
-        value = body.get(field)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            limit = value
-            break
-    choices = body.get("n")
-    return limit * (choices if isinstance(choices, int) and choices > 1 else 1)
+    named = [limit for field in _LIMIT_FIELDS[path] if (limit := _whole(body.get(field))) is not None]
+    return max(named, default=default) * (_whole(body.get("n")) or 1)
 
 
 def price_for(upstream: Upstream, body: dict[str, object]) -> Price | None:
@@ -59,10 +62,12 @@ def bounded(path: str, body: dict[str, object], upstream: Upstream) -> tuple[dic
     """The body to forward under a cap, and whether we asked for a usage frame that the client did not ask
     for.
 
-    A request without a limit gets the configured one, because the reservation assumed it.
+    A request without a limit, or with one that is no integer, gets the configured one: the reservation
+    assumed it.
     """
-    out = dict(body)
-    if not any(out.get(field) for field in _LIMIT_FIELDS[path]):
+    limits = (*_LIMIT_FIELDS[path], "n")
+    out = {name: value for name, value in body.items() if name not in limits or _whole(value) is not None}
+    if not any(field in out for field in _LIMIT_FIELDS[path]):
         out[_LIMIT_FIELDS[path][-1]] = upstream.max_output_tokens
     if path == "/v1/chat/completions" and out.get("stream") is True and not out.get("stream_options"):
         out["stream_options"] = {"include_usage": True}
@@ -123,7 +128,7 @@ def parse_frame(frame: bytes) -> dict[str, object]:
     """`{"event"?: name, "data": JSON or text}`; a comment-only frame has no data."""
     out: dict[str, object] = {}
     data: list[str] = []
-    for line in frame.decode("utf-8", "replace").splitlines():
+    for line in _LINE_END.split(frame.decode("utf-8", "replace")):
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "event":
