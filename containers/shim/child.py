@@ -1,15 +1,19 @@
 """Children of PID 1: forked from the preloaded interpreter for `python -m X`, executed for everything
 else."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import signal
 import sys
 import threading
-import traceback
-from typing import Any, NoReturn
 
 from . import boot, cover
+
+TYPE_CHECKING = False  # what `typing` costs at every start is a third of ours
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 APP = "/app"
 DEPS = "/deps"
@@ -40,7 +44,7 @@ def spawn(
         _execute(argv, env)
     finally:  # whatever happens, a child never returns into PID 1's own code
         if sys.exc_info()[0] is not None:
-            traceback.print_exc()
+            _print_traceback()
         sys.stderr.flush()
         os._exit(127)
 
@@ -99,13 +103,19 @@ def _run_module(module: str, arguments: list[str], trace_into: str | None) -> No
         code = _exit_code(stop)
     finally:
         if code and sys.exc_info()[0] is not None:
-            traceback.print_exc()
+            _print_traceback()
         try:
             _finish()
             if tracer is not None and trace_into:
                 tracer.write(trace_into)
         finally:
             os._exit(code)
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _finish() -> None:

@@ -2,7 +2,6 @@
 capped."""
 
 import os
-import secrets
 import stat
 
 MAX_FILES = 20_000
@@ -12,7 +11,7 @@ MAX_DEPTH = 32
 def wipe(top: str) -> None:
     """Remove everything below `top`, however deep or oddly permitted, without following a link."""
     here = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    mark, count = f".wipe-{secrets.token_hex(8)}-", 0
+    mark, count = f".wipe-{os.urandom(8).hex()}-", 0
     try:
         while names := os.listdir(here):
             for name in names:
