@@ -107,21 +107,19 @@ def gateway(
     socket_path = tmp_path / "g.sock"
     config = {"socket": str(socket_path), "log": str(tmp_path / "calls.jsonl"), **config}
     (tmp_path / "g.json").write_text(json.dumps(config))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trial.gateway", "--config", str(tmp_path / "g.json")],
-        stderr=subprocess.PIPE,
-        env={**os.environ, **(env or {})},
-    )
+    command = [sys.executable, "-m", "trial.gateway", "--config", str(tmp_path / "g.json")]
+    with (tmp_path / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, env={**os.environ, **(env or {})})
     try:
         deadline = time.monotonic() + 20
         while not _accepts(socket_path):
-            assert process.poll() is None, process.communicate()
+            assert process.poll() is None, (tmp_path / "stderr").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.005)
         yield process
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.wait(timeout=20)
 
 
 def _accepts(path: Path) -> bool:
@@ -436,3 +434,94 @@ def test_a_live_miss_goes_to_the_upstream_and_its_failure_is_trouble(tmp_path: P
         replay.load(_case([]))
         assert replay.trouble is None
         assert replay.take_log() == []
+
+
+SLOW = """
+import json, sys, time
+for line in sys.stdin:
+    m = json.loads(line)
+    if m.get("method") == "initialize":
+        r = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+    elif m.get("method") == "notifications/cancelled":
+        open("cancelled", "w").write(json.dumps(m["params"]))
+        continue
+    elif "id" not in m or "method" not in m or m["params"]["name"] == "hang":
+        continue
+    elif m["params"]["name"] == "huge":
+        r = {"content": [{"type": "text", "text": "x" * 300000}]}
+    else:
+        time.sleep(0.1)
+        print("a banner that is no JSON")
+        print(json.dumps({"jsonrpc": "2.0", "id": 99, "method": "roots/list"}))
+        r = {"content": [{"type": "text", "text": m["params"]["name"]}]}
+    print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": r}), flush=True)
+"""
+
+
+def test_hanging_huge_and_broken_servers_are_errors_not_outages(tmp_path: Path) -> None:
+    servers = {
+        "slow": {"command": [sys.executable, "-c", SLOW], "timeout": 2, "cwd": str(tmp_path)},
+        "broken": {"command": [sys.executable, "-c", "raise SystemExit('no such luck')"], "timeout": 2},
+        "absent": {"command": ["/none/such"]},
+    }
+
+    def call(server: str, tool: str) -> dict[str, Any]:
+        with client(tmp_path) as http:
+            return http.post(f"/mcp/{server}", json=rpc("tools/call", name=tool, arguments={})).json()
+
+    said = tmp_path / "stderr"
+    with gateway(tmp_path, servers=servers, max_body=100_000), ThreadPoolExecutor(8) as pool:
+        hanging = pool.submit(call, "slow", "hang")
+        answers = list(pool.map(lambda i: call("slow", f"t{i}"), range(6)))
+        assert [answer["result"]["content"][0]["text"] for answer in answers] == [f"t{i}" for i in range(6)]
+        assert {answer["id"] for answer in answers} == {"a"}, "every client gets its own id back"
+        assert "no answer in 2 s" in hanging.result()["error"]["message"]
+        assert "message over 100000 bytes" in call("slow", "huge")["error"]["message"]
+        assert call("slow", "again")["result"]
+        for server in ("broken", "absent"):
+            assert call(server, "x")["error"]["message"] == f"tool server {server} does not start"
+        with client(tmp_path) as http:
+            failed = http.post("/mcp/broken", json=rpc("initialize", protocolVersion="2025-06-18"))
+            assert failed.json()["error"]
+            long = http.post("/mcp/slow", content=b'{"x": "' + b"x" * 200_000 + b'"}')
+            assert long.status_code == 413
+            packed = http.post("/mcp/slow", content=b"{}", headers={"content-encoding": "gzip"})
+            assert packed.status_code == 415
+    assert "tool server broken does not start: ServerGone" in said.read_text()
+    assert "no such luck" in said.read_text()
+    assert json.loads((tmp_path / "cancelled").read_text())["reason"] == "timeout"
+    targets = [call_.target for call_ in calls(tmp_path)]
+    assert targets.count("slow/hang") == 1
+    assert targets[-1] == "broken#initialize", "a discovery that fails is a call"
+
+
+def test_a_replaying_process_serves_a_case_from_a_file(tmp_path: Path) -> None:
+    known = {"time": {"tools/list": {"tools": []}}}
+    recorded = [RecordedCall.model_validate({**_CALL, "target": "time/now", "request": {"name": "now"}})]
+    (tmp_path / "case.json").write_text(_case(recorded, known).model_dump_json())
+    with gateway(tmp_path, mode="replay", case=str(tmp_path / "case.json")), client(tmp_path) as http:
+        assert http.get("/mcp").json() == {"servers": ["time"]}
+        assert http.post("/mcp/time", json=rpc("tools/list")).json()["result"] == {"tools": []}
+        answers = [http.post("/mcp/time", json=rpc("tools/call", name="now")).json() for _ in range(2)]
+    assert "result" in answers[0]
+    assert "no recorded answer" in answers[1]["error"]["message"]
+
+
+def test_a_client_that_leaves_a_stream_costs_no_record(tmp_path: Path, upstream: str) -> None:
+    body = chat("slow b c", stream=True)
+    running = gateway(tmp_path, upstream={"base_url": upstream})
+    with running, client(tmp_path) as http, http.stream("POST", "/v1/chat/completions", json=body):
+        pass
+    (call,) = calls(tmp_path)
+    assert call.response["frames"][-1]["data"] == "[DONE]"
+
+
+def test_two_gateways_share_neither_socket_nor_log(tmp_path: Path) -> None:
+    with gateway(tmp_path):
+        for change, said in (({}, "another gateway"), ({"log": str(tmp_path / "other")}, "listens here")):
+            config = {"socket": str(tmp_path / "g.sock"), "log": str(tmp_path / "calls.jsonl"), **change}
+            (tmp_path / "two.json").write_text(json.dumps(config))
+            command = [sys.executable, "-m", "trial.gateway", "--config", str(tmp_path / "two.json")]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 5
+            assert said in done.stderr

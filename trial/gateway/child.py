@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Coroutine
 
@@ -20,7 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 
 
 class ServerGone(Exception):
-    """The server can't be started, or did not speak MCP; the message carries the end of its stderr."""
+    """The server can't be started, did not speak MCP, or is gone."""
 
 
 class ToolChild:
@@ -54,10 +55,8 @@ class ToolChild:
             except (OSError, TimeoutError, ServerGone) as error:
                 self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, self._pause * 2))
                 await self._kill()
-                tail = " | ".join(self._stderr)[-500:]
-                raise ServerGone(
-                    f"tool server {self.name} does not start: {error!r} {tail}".strip()
-                ) from None
+                self._report(f"does not start: {error!r}")
+                raise ServerGone(f"tool server {self.name} does not start") from None
 
     async def request(self, method: str, params: dict[str, object]) -> dict[str, object]:
         """`{"result": …}` or `{"error": …}` as the server said, or an error of ours when it could not."""
@@ -165,6 +164,8 @@ class ToolChild:
         self._pause = (
             0.0 if lived > _LONGEST_PAUSE else min(_LONGEST_PAUSE, max(_FIRST_PAUSE, self._pause * 2))
         )
+        if not self._closing:
+            self._report(why)
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(ServerGone(f"tool server {self.name} {why} during the call"))
@@ -205,6 +206,11 @@ class ToolChild:
         if process is not None:
             _signal_group(process, signal.SIGKILL)
             await process.wait()
+
+    def _report(self, what: str) -> None:
+        """To the operator, with the server's last words; callers learn only that it is gone."""
+        tail = " | ".join(self._stderr)[-500:]
+        print(f"gateway: tool server {self.name} {what}: {tail}", file=sys.stderr, flush=True)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
