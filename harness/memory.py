@@ -56,11 +56,11 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
+
+    def prepare(self) -> None:
+        """Make an empty database ours. Raises StateError on a format that this tree can't read."""
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-
-    def migrate(self) -> None:
-        """Make an empty database ours. Raises StateError on a format that this tree can't read."""
         if self.schema == 0:
             self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         if self.schema not in READS:
@@ -156,7 +156,14 @@ def open_memory(state_dir: Path) -> Memory:
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         memory = Memory(state_dir / "sessions.db")
-        memory.migrate()
     except (OSError, sqlite3.Error) as error:
+        raise StateError(f"{state_dir}: {error}") from error
+    try:
+        memory.prepare()
+    except StateError:
+        memory.close()
+        raise
+    except sqlite3.Error as error:
+        memory.close()
         raise StateError(f"{state_dir}: {error}") from error
     return memory
