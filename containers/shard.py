@@ -92,7 +92,12 @@ class Shard:
         answer = self._ask(request, self._ready)
         if not answer["ok"]:
             raise ServiceFailed(answer.get("exit"), answer.get("output", ""))
-        return self._agent / "agent.sock"
+        path = self._agent / "agent.sock"
+        if (
+            not path.is_socket() or path.is_symlink()
+        ):  # a link would lead our client to another socket of the host
+            raise ServiceFailed(None, f"{path.name} is not a socket")
+        return path
 
     def end(self) -> Path:
         """Kill the case, wipe, and return the folder with what it left in its state directory, valid until

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-TYPE_CHECKING = False  # what `typing` costs at every start is a third of ours
+TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn

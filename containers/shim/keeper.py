@@ -11,7 +11,7 @@ import time
 
 from .boot import EXIT_WALL
 
-TYPE_CHECKING = False  # what `typing` costs at every start is a third of ours
+TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
     from typing import NoReturn
 

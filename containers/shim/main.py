@@ -11,7 +11,7 @@ import sys
 from . import boot, child
 from .keeper import Keeper
 
-TYPE_CHECKING = False  # what `typing` costs at every start is a third of ours
+TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
     from typing import Any
 

@@ -12,7 +12,7 @@ from . import child
 from .boot import EXIT_LOCKED, EXIT_WRONG_EPOCH, die
 from .keeper import Keeper
 
-TYPE_CHECKING = False  # what `typing` costs at every start is a third of ours
+TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
     from typing import Any
 
