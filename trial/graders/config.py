@@ -63,7 +63,7 @@ class _Common(Frozen):
 
 
 class _Selecting(_Common):
-    select: Select = Annotated[str, Field(pattern=r"^(text|reply|status|\$.*)$"), AfterValidator(_select)]
+    select: Select = "text"
     """What is judged: the answer's `text`, the whole `reply` as JSON, the HTTP `status`, or a JSON path on
     the reply."""
 
