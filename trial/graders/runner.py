@@ -31,6 +31,7 @@ def load(folder: str, file: str, function: str) -> Any:
             if spec is None or spec.loader is None:
                 raise ImportError(f"{file} can't be imported")
             module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
             spec.loader.exec_module(module)
         finally:
             sys.path.pop(0)

@@ -137,8 +137,8 @@ class GraderSandbox:
         try:
             while data:
                 data = data[stdin.write(data) :]
-        except OSError as error:
-            raise GraderBroken(f"the grader sandbox is gone ({error.strerror})") from None
+        except (OSError, ValueError) as error:  # its pipes are closed with it
+            raise GraderBroken(f"the grader sandbox is gone ({error})") from None
         poller = select.poll()
         poller.register(stdout, select.POLLIN)
         while b"\n" not in self._rest:
