@@ -43,6 +43,9 @@ def assess_some(
         return False
     done.flags_over_quota += count_flags(session, turns, quota)
     views = assemble(session, turns)
+    ids = [turn.request_id for turn in turns]
+    rows = session.exec(select(EvidenceRow).where(col(EvidenceRow.request_id).in_(ids)))
+    known = {row.request_id: row for row in rows}
     for turn in turns:
         view = views[turn.request_id]
         judgement = judge(view, rules)
@@ -52,20 +55,20 @@ def assess_some(
         turn.input_digest = digest([turn.path, turn.body])
         turn.shape = shape(view)[:500]
         turn.state = "failed" if judgement.signals else "worked"
-        _record(session, turn, view, judgement, redactor, quota, done)
+        _record(session, turn, known.get(turn.request_id), view, judgement, redactor, quota, done)
     return True
 
 
 def _record(
     session: Session,
     turn: TurnRow,
+    row: EvidenceRow | None,
     view: dict[str, Any],
     judgement: Judgement,
     redactor: Redactor,
     quota: FlagQuota,
     done: Assessed,
 ) -> None:
-    row = session.exec(select(EvidenceRow).where(EvidenceRow.request_id == turn.request_id)).first()
     if not judgement.signals:
         if row is not None and (row.batch_id is None or _still_open(session, row.batch_id)):
             session.delete(row)  # it works after all, and nothing was built on it yet

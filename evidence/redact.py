@@ -21,7 +21,7 @@ from evidence.redact_patterns import EMAIL, KINDS, SECRET_KEYS, Kind
 _PLACEHOLDER = re.compile(r"\[redacted:[a-z_]+:[0-9a-f]{8}\]")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{24,200}={0,2}(?![A-Za-z0-9+/_=-])")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_HEX = re.compile(r"(?:[0-9a-f]+|[0-9A-F]+)")
+_NAME = re.compile(r"[0-9a-f]+|[0-9A-Z]+|[a-z_-]+|[A-Z_-]+")  # hex, ULIDs, words in one case
 _DIGITS = re.compile(r"\d(?:[ -]?\d){7}")  # a card or an account number has as many in a row
 _OWN_ID = re.compile(r"(?:chatcmpl|cmpl|call|resp|msg|req|toolu|run|thread|fc|rs|item|gen)[-_]")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.I)
@@ -64,7 +64,7 @@ def _random_looking(token: str) -> bool:
     Hashes, UUIDs, ULIDs and the ids of model answers are names, not secrets.
     """
     plain = token.rstrip("=")
-    if _HEX.fullmatch(plain) or _UUID.search(plain) or _OWN_ID.match(plain):
+    if _NAME.fullmatch(plain) or _UUID.search(plain) or _OWN_ID.match(plain):
         return False
     upper = sum(c.isupper() for c in plain)
     lower = sum(c.islower() for c in plain)

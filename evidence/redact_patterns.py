@@ -89,8 +89,9 @@ def iban(text: str) -> bool:
 
 
 def _looks_secret(text: str) -> bool:
-    """A value behind `password=` and the like: not a word, not a placeholder."""
-    return any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    """A value behind `password=` and the like: not a word, not a path."""
+    mixed = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    return mixed and text.count("/") * 12 <= len(text)
 
 
 _B64 = r"[A-Za-z0-9+/]"

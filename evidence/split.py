@@ -83,8 +83,7 @@ def split(items: Sequence[Item], seed: int, policy: SealPolicy) -> Split:
     """The same items, seed and policy give the same split. Items must be distinct inputs already."""
     fresh = [item for item in items if not item.retired]
     sides = _Sides(targets(len(fresh), policy))
-    retired = [item for item in items if item.retired]
-    sides.want = (max(sides.want[0], min(policy.max_visible, len(retired))), sides.want[1])
+    retired = sorted((item for item in items if item.retired), key=lambda i: i.key)
     leftover: list[Item] = []
     for group in _groups(fresh, seed):
         side = next((s for s in sides.emptier(group[0].stratum) if len(group) <= sides.room(s)), None)
@@ -93,7 +92,10 @@ def split(items: Sequence[Item], seed: int, policy: SealPolicy) -> Split:
         else:
             sides.taken[side].extend(group)
     result = Split()
-    for item in [*leftover, *sorted(retired, key=lambda i: i.key)]:
+    for item in leftover:
+        _place_single(item, sides, result)
+    sides.want = (max(sides.want[0], min(policy.max_visible, len(retired))), sides.want[1])
+    for item in retired:
         _place_single(item, sides, result)
     result.visible, result.held_out = ([i.key for i in taken] for taken in sides.taken)
     both = {i.session for i in sides.taken[0]} & {i.session for i in sides.taken[1]}

@@ -3,27 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from sqlmodel import Session, col, select, update
 
 from evidence.redact import Redactor
-from evidence.schemas import event_schema
+from evidence.schemas import event_problem
 from evidence.sources.cursor import Counts, Source, keep_aside
 from evidence.sources.parse import BadLine, column, parse
 from evidence.sources.tail import Line
 from evidence.store import insert_new
 from evidence.tables import EventRow, FlagRow, ProcessRow, TurnRow
 
-_validator: Draft202012Validator | None = None
-
 
 def _check(event: dict[str, Any]) -> None:
-    global _validator
-    _validator = _validator or Draft202012Validator(event_schema())
-    error = next(iter(_validator.iter_errors(event)), None)
-    if error is not None:
-        where = "/".join(str(part) for part in error.absolute_path) or "event"
-        raise BadLine(f"{where}: {error.message}"[:300])
+    if problem := event_problem(event):
+        raise BadLine(problem)
     for name in ("id", "session", "turn"):
         column(event[name], name)
 

@@ -33,7 +33,8 @@ with Store(sqlite_url(folder / "evolve.db"), folder / "blobs") as store:
 
 def write_some(log: Log, dice: random.Random, turns: list[str]) -> None:
     for _ in range(dice.randrange(50, 250)):
-        turns.append(log.turn(f"q{len(turns)}", error="no such row" if dice.random() < 0.1 else "", tool="find"))
+        error = "no such row" if dice.random() < 0.1 else ""
+        turns.append(log.turn(f"q{len(turns)}", error=error, tool="find"))
     for path in (log.events, log.calls):
         if dice.random() < 0.4:
             path.rename(path.with_name(f"{path.name}.{1000 + len(turns)}"))
@@ -47,7 +48,8 @@ def test_every_event_counts_once_through_sigkill_and_rotation(tmp_path: Path) ->
     turns: list[str] = []
     for _ in range(KILLS):
         write_some(log, dice, turns)
-        with subprocess.Popen([sys.executable, "-c", READER, str(tmp_path)], stdout=subprocess.PIPE) as reader:
+        command = [sys.executable, "-c", READER, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
             assert reader.stdout is not None
             assert reader.stdout.readline() == b"ready\n"
             time.sleep(dice.random() * 0.5)

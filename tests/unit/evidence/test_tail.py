@@ -77,7 +77,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_each_line_is_delivered_once(steps: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     writer = Writer(tmp_path_factory.mktemp("log") / "events.jsonl")
