@@ -15,6 +15,8 @@ from harness.app import create_app
 from harness.events import EventLog
 from harness.memory import READS, SCHEMA, StateError, open_memory
 from harness.settings import Settings, SettingsError, read_environment, read_policy
+from workflows.graph import GraphError
+from workflows.shipped import library
 
 USAGE = "usage: AGENT_SOCKET=… STATE_DIR=… python -m harness [--migrate | --self-test]"
 
@@ -59,7 +61,9 @@ def serve(settings: Settings) -> int:
 
 
 def self_test(state_dir: Path) -> int:
-    """0 when this tree can read the state directory as it is."""
+    """0 when this tree can read its own files and the state directory as they are."""
+    read_policy()
+    library()
     memory = open_memory(state_dir)
     try:
         found = memory.check()
@@ -75,7 +79,7 @@ def main(arguments: list[str]) -> int:
             return self_test(Path(os.environ.get("STATE_DIR", "state")))
         if not arguments:
             return serve(read_environment(os.environ))
-    except (SettingsError, StateError) as error:
+    except (SettingsError, StateError, GraphError) as error:
         print(f"harness: {error}", file=sys.stderr)
         return 1
     print(USAGE, file=sys.stderr)
