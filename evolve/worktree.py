@@ -128,19 +128,31 @@ def export_tree(repository: Path, commit: str, target: Path) -> None:
     Links and submodules are left out; the guard refuses them before anything is built.
     """
     target.mkdir(parents=True, exist_ok=True)
+    for name, (mode, data) in _objects(repository, commit).items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(0o755 if mode == "100755" else 0o644)
+
+
+def _objects(repository: Path, commit: str) -> dict[str, tuple[str, bytes]]:
+    """The regular files of a commit: path -> (mode, bytes)."""
     git = _git(repository)
+    found = {}
     try:
         for entry in git.ls_tree("-r", "-z", "--full-tree", commit).split("\0"):
             meta, _, name = entry.partition("\t")
-            if not name or not meta.startswith("100"):
-                continue
-            mode, _, blob = meta.split(" ")
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(git.get_object_data(blob)[3])
-            path.chmod(0o755 if mode == "100755" else 0o644)
+            if meta.startswith("100"):
+                mode, _, blob = meta.split(" ")
+                found[name] = (mode, git.get_object_data(blob)[3])
     finally:
         git.clear_cache()
+    return found
+
+
+def read_files(repository: Path, commit: str, prefix: str) -> dict[str, bytes]:
+    """The regular files of a commit below a prefix: path -> bytes."""
+    return {name: data for name, (_, data) in _objects(repository, commit).items() if name.startswith(prefix)}
 
 
 def export_for_coder(repository: Path, commit: str, target: Path) -> None:

@@ -8,7 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx2
 
@@ -29,8 +29,12 @@ class Request:
 
     session: str
     text: str
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict, hash=False)
     stream: bool = False
+
+    def again(self) -> "Request":
+        """The same question in a session of another name."""
+        return replace(self, session=f"{self.session}-again")
 
     @property
     def body(self) -> dict[str, object]:

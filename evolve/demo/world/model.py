@@ -16,7 +16,7 @@ STOCK = re.compile(r"how many (?P<items>.+?) are in stock", re.IGNORECASE)
 PRICE = re.compile(r"what does (?P<item>[\w-]+) cost", re.IGNORECASE)
 ORDER = re.compile(r"order (?P<quantity>\d+) (?P<item>[\w-]+)", re.IGNORECASE)
 ASKED = re.compile(r"what did i ask", re.IGNORECASE)
-CURRENCY = re.compile(r"currency\W+(?P<code>[A-Z]{3})\b", re.IGNORECASE)
+CURRENCY = re.compile(r"currency\b[^\n]*?\b(?P<code>[A-Z]{3})\b")
 
 Message = Mapping[str, Any]
 

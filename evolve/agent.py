@@ -1,0 +1,142 @@
+"""The live installation: start and stop the supervisor, install the first image, see who is up."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from evidence.ledger import write_durably
+from evolve.errors import Broken
+from evolve.product import Product
+from evolve.service import write_configs
+from promote.edge import EmbeddedEdge
+from promote.supervisor import Program, SupervisorConfig, read_status
+from promote.wire import Unreachable
+
+START_SECONDS = 60.0
+POLL = 0.05
+
+
+
+def start(product: Product, who: str, reason: str, progress: Callable[[str], None]) -> dict[str, object]:
+    """Start what does not run; the first time, build and install the substrate's image. Returns the status.
+
+    Raises Broken with the end of a log when something does not come up.
+    """
+    if read_status(product.paths.run / "supervisor-status.json") is None:
+        progress("starting gateway, edge and promoter")
+        _spawn(product)
+    _wait(product, "the promoter does not come up", "promoter", lambda: product.ask_promoter(lambda p: p.status()))
+    if product.live_image() is None:
+        progress("building the first image")
+        image = product.build_main()
+        progress("installing the first image")
+        product.ask_promoter(lambda p: p.bootstrap(image.digest, None, who, reason))
+        product.ledger.append("agent.installed", {"image": image.digest}, who=who, reason=reason)
+    progress("waiting until the service answers")
+    _wait(product, "the service does not become live", "promoter", lambda: _require_live(product))
+    return status(product)
+
+
+def _spawn(product: Product) -> None:
+    commands = write_configs(product.settings, product.manifest)
+    logs = product.settings.home / "logs"
+    key = product.settings.model.api_key_env
+    secret = {key: os.environ[key]} if key and key in os.environ else {}
+    config = SupervisorConfig(
+        programs=tuple(
+            Program(name=name, argv=argv, env=secret if name == "gateway" else {}, log=logs / f"{name}.log")
+            for name, argv in commands.items()
+        ),
+        status=product.paths.run / "supervisor-status.json",
+    )
+    path = product.paths.run / "supervisor.json"
+    write_durably(path, config.model_dump_json(indent=1).encode())
+    with (logs / "supervisor.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "promote.supervisor", "--config", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+def _wait(product: Product, complaint: str, log: str, ready: Callable[[], object]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            ready()
+            return
+        except Broken as error:
+            if time.monotonic() > end:
+                raise Broken(f"{complaint}: {error.message}", hint=_tail(product, log)) from None
+            time.sleep(POLL)
+
+
+def _require_live(product: Product) -> None:
+    edge = EmbeddedEdge(product.paths.edge_control)
+    try:
+        found = edge.status()
+    except Unreachable:
+        raise Broken("the edge does not answer") from None
+    if found.held or found.target is None:
+        problem = product.ask_promoter(lambda p: p.status()).get("problem")
+        raise Broken(f"the edge holds requests{f' ({problem})' if problem else ''}")
+
+
+def _tail(product: Product, name: str) -> str:
+    path = product.settings.home / "logs" / f"{name}.log"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return f"{path} ends: {lines[-1][:300]}" if lines else f"see {path}"
+
+
+def stop(product: Product, who: str, reason: str) -> bool:
+    """Stop the agent and everything around it; False when nothing ran. Raises Refused while a swap is open."""
+    supervisor = read_status(product.paths.run / "supervisor-status.json")
+    if supervisor is None:
+        return False
+    product.ask_promoter(lambda p: p.shutdown(True, who, reason))
+    pid = int(str(supervisor["pid"]))
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + START_SECONDS
+    while _alive(pid) and time.monotonic() < end:
+        time.sleep(POLL)
+    product.ledger.append("agent.stopped", {}, who=who, reason=reason)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    return True
+
+
+def status(product: Product) -> dict[str, object]:
+    """Processes, the live image, the open swap, the edge's address; `running` False when nothing is up."""
+    supervisor = read_status(product.paths.run / "supervisor-status.json")
+    if supervisor is None:
+        return {"running": False, "live_image": product.live_image()}
+    promoter = product.ask_promoter(lambda p: p.status())
+    edge = EmbeddedEdge(product.paths.edge_control).status()
+    return {
+        "running": True,
+        "url": f"http://{edge.host}:{edge.port}",
+        "held": edge.held,
+        "inflight": edge.inflight,
+        "parked": edge.parked,
+        "live": promoter.get("lkg"),
+        "previous": promoter.get("previous"),
+        "open_swap": promoter.get("open"),
+        "problem": promoter.get("problem"),
+        "processes": supervisor["programs"],
+    }

@@ -1,0 +1,42 @@
+"""Arenas made from the settings: where a run, a seal or a rerun replays its cases."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from containers.substrate import SubstrateManifest
+from evidence.canonical import new_id
+from evolve.product import Product
+from evolve.service import tool_servers, upstream
+from trial.arena import Arena
+from trial.gateway import Caps, GatewayConfig
+
+
+@contextmanager
+def open_arena(product: Product, manifest: SubstrateManifest, meter: Path | None = None) -> Iterator[Arena]:
+    """An arena with live misses capped by the run's budget; nothing of it is left afterwards."""
+    settings = product.settings
+    folder = settings.home / "run" / new_id()[-8:].lower()
+    folder.mkdir(parents=True)
+    config = GatewayConfig(
+        socket=folder / "unused.sock",
+        mode="live",
+        upstream=upstream(settings),
+        servers=tool_servers(settings),
+        caps=Caps(micro_usd=round(settings.run.max_usd * 1e6), tokens=settings.run.max_tokens),
+        meter=meter or folder / "meter.json",
+    )
+    try:
+        with Arena(
+            product.runtime,
+            manifest,
+            workdir=folder,
+            gateway_config=config,
+            tool_servers=sorted(settings.tools),
+            workers=settings.run.workers,
+            model_name=settings.model.name,
+        ) as arena:
+            yield arena
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""`evolve agent`."""
+
+import click
+
+from evolve import agent as agents
+from evolve.cli.context import open_product, person
+from evolve.cli.output import Group, json_option, print_fields, print_json, say
+from evolve.cli.progress import Progress
+from evolve.errors import Refused
+
+
+class AgentGroup(Group):
+    default = "status"
+
+
+@click.group(cls=AgentGroup)
+def agent() -> None:
+    """The live agent service and the processes around it."""
+
+
+@agent.command()
+@click.option("--reason", default="start", show_default=True, help="Why; kept in the ledger.")
+@click.option("--as", "who", help="Who acts; default $EVOLVE_PERSON or the login name.")
+@json_option
+def start(reason: str, who: str | None, as_json: bool) -> None:
+    """Start edge, gateway, promoter and the service; the first time, build and install it."""
+    with open_product() as product, Progress() as progress:
+        found = agents.start(product, person(who), reason, progress.line)
+    print_json(found) if as_json else say(f"the service answers at {found['url']}")
+
+
+@agent.command()
+@click.option("--reason", default="stop", show_default=True, help="Why; kept in the ledger.")
+@click.option("--as", "who", help="Who acts; default $EVOLVE_PERSON or the login name.")
+@json_option
+def stop(reason: str, who: str | None, as_json: bool) -> None:
+    """Stop everything; the next start goes on with the last good image."""
+    with open_product() as product:
+        ran = agents.stop(product, person(who), reason)
+    print_json({"stopped": ran}) if as_json else say("stopped" if ran else "nothing was running")
+
+
+@agent.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Who is up, which image is live, where requests go. Exit code 1 when nothing runs."""
+    with open_product() as product:
+        found = agents.status(product)
+    print_json(found) if as_json else print_fields(found.items())
+    if not found["running"]:
+        raise click.exceptions.Exit(1) if as_json else Refused("nothing is running", hint="`evolve agent start`")

@@ -1,0 +1,78 @@
+"""`evolve audit`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from evidence.ledger import Ledger, LedgerBroken, Verification
+from evolve import views
+from evolve.cli.context import open_product
+from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
+from evolve.errors import Broken, Refused
+from evolve.product import Product
+from promote.keys import machine_key
+
+
+class AuditGroup(Group):
+    default = "tail"
+
+
+@click.group(cls=AuditGroup)
+def audit() -> None:
+    """What was decided and done, by whom, and whether the record is whole."""
+
+
+@audit.command()
+@click.option("-n", "limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@json_option
+def tail(limit: int, as_json: bool) -> None:
+    """The newest entries of both ledgers."""
+    with open_product() as product:
+        found = list(reversed(views.history(product.settings, limit)))
+    if as_json:
+        print_json(found)
+        return
+    rows = [(f"{e.at:%Y-%m-%d %H:%M:%S}", e.ledger, e.seq, e.kind, e.who, e.reason) for e in found]
+    print_table(("at", "ledger", "entry", "what", "who", "why"), rows, "nothing was recorded so far")
+
+
+@audit.command()
+@json_option
+def verify(as_json: bool) -> None:
+    """Read both ledgers again: hashes, order, pointers, single-use keys, signed checkpoints. Exit code 1 when one is not whole."""
+    with open_product() as product:
+        found = verify_ledgers(product)
+    valid = all(result.ok for result in found.values())
+    if as_json:
+        print_json({"valid": valid, "ledgers": {name: asdict(result) for name, result in found.items()}})
+    for name, result in found.items() if not as_json else ():
+        print_fields([(name, f"{result.entries} entries, {'whole' if result.ok else 'NOT WHOLE'}")])
+        print_fields(("problem", line) for line in result.problems)
+        print_fields(("note", line) for line in result.notes)
+    if not valid:
+        raise click.exceptions.Exit(1) if as_json else Refused("a ledger was changed")
+    say("both ledgers are whole")
+
+
+def verify_ledgers(product: Product) -> dict[str, Verification]:
+    """Both files, each against the signed checkpoints that were written elsewhere."""
+    key = machine_key(product.paths.checkpoint_key)
+    public = key.public_key()
+    return {
+        "product": _verify(product, "product", product.settings.home / "ledger.db", public),
+        "promoter": _verify(product, "promoter", product.paths.promoter_ledger, public),
+    }
+
+
+def _verify(product: Product, name: str, place: Path, key: Ed25519PublicKey) -> Verification:
+    checkpoints = product.settings.home / "checkpoints" / name
+    if not place.exists():
+        missing = checkpoints.is_dir() and any(checkpoints.iterdir())
+        return Verification(not missing, 0, (f"{place}: missing",) if missing else (), ())
+    try:
+        with Ledger(place, create=False) as ledger:
+            return ledger.verify(checkpoints, key)
+    except LedgerBroken as error:
+        raise Broken(str(error)) from None

@@ -1,0 +1,108 @@
+"""The other end of `evolve-check`: replays the visible cases on a coder's worktree, outside the coder's sandbox.
+
+Only visible cases can be asked for: this module is handed nothing else. Every replay is booked on the run's budget; when
+that is spent, or the run is asked to stop, the coder gets an error and the stage ends.
+"""
+
+import json
+import socketserver
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from containers.runtime import RuntimeBroken
+from evidence.cases import VisibleCase
+from evolve.budget import OutOfBudget
+from evolve.context import RunContext
+from evolve.runs import Stopped
+from evolve.sanitize import for_terminal
+from promote.wire import address
+from trial.plan import Job
+
+MAX_REQUEST = 64 * 1024
+REASON_CHARS = 300
+
+
+class CheckServer:
+    """Listens on `folder`/check.sock while the coder runs; one request at a time."""
+
+    def __init__(self, context: RunContext, tree: Path, folder: Path) -> None:
+        self.context, self.tree, self.folder = context, tree, folder
+        self.ended: OutOfBudget | Stopped | None = None
+        self._cases = list(context.batch.visible)
+        folder.mkdir(parents=True, exist_ok=True)
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                line = self.rfile.readline(MAX_REQUEST)
+                self.wfile.write(json.dumps(outer.answer(line)).encode() + b"\n")
+
+        with address(folder / "check.sock") as name:
+            self._server = socketserver.UnixStreamServer(name, Handler)
+        (folder / "check.sock").chmod(0o666)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="evolve-check")
+
+    def __enter__(self) -> "CheckServer":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def raise_if_ended(self) -> None:
+        """The stage must not go on as if the coder had simply failed."""
+        if self.ended is not None:
+            raise self.ended
+
+    def answer(self, line: bytes) -> dict[str, object]:
+        """The reply to one request line; a coder's nonsense is answered, never raised."""
+        try:
+            request = json.loads(line)
+            wanted = {str(name) for name in request.get("cases", [])}
+            fail_fast, listing = bool(request.get("fail_fast")), bool(request.get("list"))
+        except (ValueError, AttributeError, TypeError):
+            return {"error": "not a request"}
+        cases = [case for case in self._cases if not wanted or case.id in wanted]
+        if not cases:
+            return {"error": "no such visible case; `evolve-check --list` names them"}
+        if listing:
+            return {"results": [{"case": c.id, "outcome": "known", "reason": _signal(c)} for c in cases]}
+        if self.ended is not None:
+            return {"error": "the run has ended"}
+        try:
+            return {"results": self._replay(cases, fail_fast)}
+        except (OutOfBudget, Stopped) as ended:
+            self.ended = ended
+            return {"error": f"the run has ended: {ended}"}
+        except RuntimeBroken as error:
+            return {"error": f"the replay broke: {error}"}
+
+    def _replay(self, cases: Sequence[VisibleCase], fail_fast: bool) -> list[dict[str, str]]:
+        context = self.context
+        # The digest only names the dependency layer here: the worktree is shown in place of the image's tree.
+        jobs = [Job(case, "candidate", context.batch.baseline_digest, context.seed) for case in cases]
+        results = []
+        for block in ([jobs[:1], jobs[1:]] if fail_fast else [jobs]):
+            for trial in context.arena.run(block, context.graders.grade, tree=self.tree):
+                context.spend_trials(1)
+                reason = for_terminal(trial.reason)[:REASON_CHARS]
+                results.append({"case": trial.case_id, "outcome": trial.outcome, "reason": reason})
+                if trial.outcome == "fail":
+                    self._try_first_next_time(trial.case_id)
+                    if fail_fast:
+                        return results
+        return results
+
+    def _try_first_next_time(self, case_id: str) -> None:
+        """What failed last fails soonest again: a wrong edit is then refused by its first replay."""
+        self._cases.sort(key=lambda case: case.id != case_id)
+
+
+def _signal(case: VisibleCase) -> str:
+    return for_terminal("; ".join(signal.reason for signal in case.signals))[:REASON_CHARS]

@@ -1,0 +1,24 @@
+"""The model server of the demo: started, and gone at the end whatever happens."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from evolve.errors import Broken
+
+
+@contextmanager
+def model_server() -> Iterator[int]:
+    """Yields its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evolve.demo.world.model"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    )
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.strip().isdigit():
+            raise Broken("the demo's model server does not start")
+        yield int(line)
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,136 @@
+"""The demo's own folder: a substrate from the bundled harness with three defects, its requirements, its people."""
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from evolve.errors import BadInput, Broken
+from evolve.home import add_person, create_home
+from evolve.settings import FILE_NAME, load_settings
+from evolve.substrates import export_harness
+
+MARK = "demo.json"
+REQUESTER, APPROVER = "olga", "ana"
+DEFECTS = Path(__file__).parent / "defects"
+WORLD = Path(__file__).parent / "world"
+RULES = ("stock", "price", "order", "talk")
+CONFIGURATION = """\
+# Written by `evolve demo`.
+
+[edge]
+port = 0
+
+[web]
+port = 0
+
+[model]
+name = "default"
+base_url = "http://127.0.0.1:{model_port}"
+
+[tools.shop]
+command = "{python}"
+args = ["{home}/world/shop.py"]
+
+[batch]
+max_visible = 8
+max_held_out = 14
+max_regression = 104
+prelude_replays = 40
+
+[run]
+coder_seconds = 100
+
+[swap]
+bake_seconds = 10
+bake_turns = 50
+disk_reserve_bytes = 0
+
+[coders.drill_never_healthy]
+argv = ["{interpreter}", "{drills}/coder.py", "{{repo}}", "never_healthy"]
+mounts = ["{drills}", "{defects}"]
+
+[coders.drill_bad_in_bake]
+argv = ["{interpreter}", "{drills}/coder.py", "{{repo}}", "bad_in_bake"]
+mounts = ["{drills}", "{defects}"]
+
+[consent]
+policy = "separate"
+"""
+RULE = """
+[[rules]]
+name = "{name}"
+file = "world/requirements.py"
+function = "{name}_rule"
+
+[[graders]]
+name = "{name}"
+kind = "rule"
+file = "world/requirements.py"
+function = "{name}_rule"
+applies = {{ regex = "{applies}" }}
+"""
+APPLIES = {
+    "stock": "(?i)in stock",
+    "price": "(?i)what does .* cost",
+    "order": "(?i)order [0-9]+",
+    "talk": "(?i)^(tell|do you|i was|what did)",
+}
+
+
+@dataclass(frozen=True)
+class DemoHome:
+    """Where the demo lives, and the passphrase of its two people."""
+
+    home: Path
+    passphrase: str
+
+
+def prepare(home: Path, model_port: int) -> DemoHome:
+    """A fresh demo folder; one left by an earlier demo is replaced. Raises BadInput when it is anything else."""
+    if home.exists():
+        if not (home / MARK).exists() and any(home.iterdir()):
+            raise BadInput(f"{home}: exists and is no demo's folder", hint="name another with --dir")
+        shutil.rmtree(home)
+    create_home(home, _lay_out, "separate")
+    shutil.copytree(WORLD, home / "world", ignore=shutil.ignore_patterns("__pycache__"))
+    (home / FILE_NAME).write_text(_configuration(home, model_port), encoding="utf-8")
+    passphrase = secrets.token_hex(8)
+    for name, roles in ((REQUESTER, ("operator",)), (APPROVER, ("approver",))):
+        add_person(load_settings(home), name, roles, passphrase)
+    (home / MARK).write_text(json.dumps({"passphrase": passphrase}), encoding="utf-8")
+    return DemoHome(home, passphrase)
+
+
+def _configuration(home: Path, model_port: int) -> str:
+    interpreter = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+    text = CONFIGURATION.format(
+        model_port=model_port,
+        python=sys.executable,
+        interpreter=interpreter,
+        home=home,
+        drills=Path(__file__).parent / "drills",
+        defects=DEFECTS,
+    )
+    return text + "".join(RULE.format(name=name, applies=APPLIES[name].replace("\\", "\\\\")) for name in RULES)
+
+
+def _lay_out(tree: Path) -> None:
+    export_harness(tree)
+    policy = tree / "harness" / "policy.json"
+    table = json.loads(policy.read_text(encoding="utf-8"))
+    table["tools"]["bounds"]["shop/order"] = {"quantity": {"minimum": 1, "maximum": 20}}
+    policy.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    for patch in sorted(DEFECTS.glob("*.patch")):
+        apply_patch(tree, patch)
+
+
+def apply_patch(tree: Path, patch: Path, reverse: bool = False) -> None:
+    """Apply a shipped patch with git, exactly or not at all. Raises Broken."""
+    argv = ["git", "apply", *(["--reverse"] if reverse else []), str(patch)]
+    done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Broken(f"{patch.name} does not apply: {done.stderr.strip()[:200]}", hint="reinstall evolving-harness")

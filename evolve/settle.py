@@ -1,0 +1,85 @@
+"""After a swap ended: the candidate, its batch and the substrate's `main` follow what the promoter's ledger says.
+
+The ledger is the truth; everything here can be killed and done again.
+"""
+
+from sqlmodel import col, select
+
+from evidence import batch as batches
+from evidence.ledger import Ledger
+from evolve import runs, worktree
+from evolve.candidate import Candidate
+from evolve.product import Product
+from evolve.tables import CandidateRow
+from promote.records import SwapRecord
+
+
+def settle(product: Product) -> list[str]:
+    """Bring every candidate whose swap ended up to date; returns the ids that changed."""
+    with product.store.read() as session:
+        waiting = select(CandidateRow).where(CandidateRow.state == "approved", col(CandidateRow.swap_id).is_not(None))
+        rows = list(session.exec(waiting))
+    if not rows:
+        return []
+    records = ended_swaps(product)
+    changed = []
+    for row in rows:
+        record = records.get(row.swap_id or "")
+        if record is not None:
+            _follow(product, row, record)
+            changed.append(row.id)
+    return changed
+
+
+def ended_swaps(product: Product) -> dict[str, SwapRecord]:
+    """Every swap that has ended, by id, in the order of their ends."""
+    if not product.paths.promoter_ledger.exists():
+        return {}
+    with Ledger(product.paths.promoter_ledger, create=False) as ledger:
+        entries = ledger.entries()
+    records = [SwapRecord.model_validate(e.data["record"]) for e in entries if e.kind == "swap" and "record" in e.data]
+    return {record.swap: record for record in records}
+
+
+def _follow(product: Product, row: CandidateRow, record: SwapRecord) -> None:
+    committed = record.state == "committed"
+    if committed:
+        _move_main(product, row, record)
+        batches.mark(
+            product.store,
+            row.batch_id,
+            "applied",
+            reason=f"swap {record.swap} committed",
+            who="promoter",
+            swap_id=record.swap,
+        )
+    else:
+        reason = f"swap {record.swap} {record.state}: {record.reason}"
+        batches.mark(product.store, row.batch_id, "sealed", reason=reason[:2000], who="promoter")
+    with product.store.write() as session:
+        fresh = runs.get_candidate(session, row.id)
+        fresh.state = "committed" if committed else "rolled_back"
+        session.add(fresh)
+    product.ledger.append(
+        "swap.ended",
+        {"swap": record.swap, "state": record.state, "candidate": row.id, "record": record.digest},
+        who="promoter",
+        reason=record.reason,
+    )
+
+
+def _move_main(product: Product, row: CandidateRow, record: SwapRecord) -> None:
+    candidate = Candidate.model_validate_json(product.store.blobs.get(row.candidate_blob))
+    files = ", ".join(candidate.files[:3]) + (" …" if len(candidate.files) > 3 else "")
+    worktree.commit_promotion(
+        product.settings.substrate_repository,
+        row.commit,
+        f"Promote candidate {row.id}: {files}",
+        {
+            "Run": row.run_id,
+            "Batch": row.batch_id,
+            "Report": row.report_blob or "",
+            "Approval": record.approval_digest or "",
+            "Swap": record.swap,
+        },
+    )

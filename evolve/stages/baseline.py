@@ -1,0 +1,25 @@
+"""Baseline: how the live image does on the visible cases, replayed now. The logged failure is never taken for granted."""
+
+from collections.abc import Sequence
+
+from evolve.context import RunContext
+from evolve.stages.models import Baseline
+from trial.plan import Job, TrialCase
+
+
+def run(context: RunContext, iteration: int) -> Baseline:
+    failing, passing, reasons = [], [], {}
+    for trial in context.arena.run(jobs(context, context.batch.visible), context.graders.grade):
+        context.spend_trials(1)
+        if trial.outcome == "fail":
+            failing.append(trial.case_id)
+            reasons[trial.case_id] = trial.reason
+        elif trial.outcome == "pass":
+            passing.append(trial.case_id)
+    context.say("baseline", f"{len(failing)} of {len(context.batch.visible)} visible cases fail on the live image")
+    return Baseline(failing=tuple(failing), passing=tuple(passing), reasons=reasons)
+
+
+def jobs(context: RunContext, cases: Sequence[TrialCase]) -> list[Job]:
+    """One replay of each case on the baseline's image."""
+    return [Job(case, "baseline", context.batch.baseline_digest, context.seed) for case in cases]

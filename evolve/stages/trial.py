@@ -1,0 +1,44 @@
+"""Trial: baseline and candidate replayed side by side on the same cases, measured, and summed up in a report."""
+
+from pydantic import TypeAdapter
+from sqlmodel import col, func, select
+
+from evidence.seal import count_verdict
+from evolve import guard, worktree
+from evolve.context import RunContext
+from evolve.stages.models import Built, Tried
+from evolve.tables import CandidateRow
+from trial.compare import compare
+from trial.report import Trial
+
+
+def run(context: RunContext, built: Built) -> Tried:
+    """Replay until decided. The report and every trial are stored as blobs."""
+    candidate = built.candidate
+    repository = context.settings.substrate_repository
+    changes = worktree.changes(repository, candidate.base_commit, candidate.commit)
+    report, trials = compare(
+        context.arena,
+        context.batch,
+        context.graders,
+        candidate_digest=candidate.digest,
+        baseline_image=candidate.base_image,
+        candidate_image=candidate.image,
+        guard=tuple(guard.judge(changes, context.manifest, context.settings.guard)),
+        seed=context.seed,
+        alpha=context.settings.run.alpha,
+        candidates_in_batch=_candidates(context),
+        spend=context.spend_trials,
+    )
+    count_verdict(context.store, context.batch.id)
+    context.store.blobs.put(report.model_dump_json().encode())
+    blob = context.store.blobs.put(TypeAdapter(list[Trial]).dump_json(trials))
+    return Tried(report=report, trials_blob=blob)
+
+
+def _candidates(context: RunContext) -> int:
+    """Over how many candidates the batch's error budget is split: all that this run may try, or more if there were more."""
+    with context.store.read() as session:
+        query = select(func.count()).where(col(CandidateRow.batch_id) == context.batch.id)
+        tried = session.exec(query).one()
+    return max(tried, context.settings.run.iterations)
