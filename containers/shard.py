@@ -141,8 +141,11 @@ class Shard:
             data = (json.dumps(request) + "\n").encode()
             while data:
                 data = data[stdin.write(data) :]
-        except OSError as error:
-            raise self._broken(f"the launcher is gone ({error.strerror})") from None
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: somebody killed the instance and its pipes are closed
+            raise self._broken(f"the launcher is gone ({error})") from None
         answer: dict[str, Any] = json.loads(self._line(time.monotonic() + patience + GRACE_SECONDS))
         return answer
 

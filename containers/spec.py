@@ -92,15 +92,10 @@ def check_mounts(spec: InstanceSpec) -> None:
     seen: set[str] = set()
     for mount in spec.mounts:
         target = mount.target
-        clean = (
-            target.startswith("/") and str(PurePosixPath(target)) == target and ".." not in target.split("/")
-        )
-        if (
-            not clean
-            or target in _RESERVED
-            or target in seen
-            or target.startswith(("/proc/", "/dev/", "/shim/"))
-        ):
+        parts = target.split("/")
+        clean = parts[0] == "" and not {"", ".", ".."} & set(parts[1:])
+        shadowing = target in _RESERVED or target.startswith(("/proc/", "/dev/", "/shim/"))
+        if not clean or shadowing or target in seen:
             raise RuntimeBroken(f"{spec.name}: nothing may be mounted at {target!r}")
         if spec.role in _ROLES_WITH_FIXED_TREE and (target + "/").startswith(("/app/", "/deps/")):
             raise RuntimeBroken(

@@ -80,6 +80,7 @@ class Launcher:
 
     def _begin(self, request: dict[str, Any]) -> dict[str, Any]:
         self._fresh()
+        files.wipe(OUT)  # what the last case left is no business of this one
         self._begun, self._coverage = True, bool(request.get("coverage"))
         self._spawn(request.get("command") or self._config["command"], request.get("env", {}), self._coverage)
         deadline = time.monotonic() + float(request.get("ready_timeout", 60.0))
@@ -99,6 +100,7 @@ class Launcher:
         if self._begun:
             return {"ok": False, "error": "a case is open: end it first"}
         self._fresh()
+        files.wipe(OUT)
         self._spawn(request["argv"], request.get("env", {}), False)
         deadline = time.monotonic() + float(request["timeout"])
         while self._keeper.leader is not None and (left := deadline - time.monotonic()) > 0:
