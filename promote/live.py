@@ -70,7 +70,7 @@ class Instances:
             if not dead.status().running:
                 self._forget(dead)
         spec = InstanceSpec(
-            name=f"agent-{live.epoch}",
+            name=f"{self.around.service}-{live.epoch}",
             role="live",
             argv=("@serve",),
             env=self._environment(live),
@@ -141,7 +141,7 @@ class Instances:
     ) -> tuple[int | None, str]:
         """Run one command of an image on a copy of the state, without network. None: it did not end in
         time."""
-        name = f"shadow-{data.parent.name}-{time.monotonic_ns()}"
+        name = f"{self.around.service}-{data.parent.name}-{time.monotonic_ns()}"
         live = Live(digest=digest, generation=0, epoch=SHADOW_EPOCH)
         spec = InstanceSpec(
             name=name,
@@ -165,7 +165,7 @@ class Instances:
         run = folder / "run"
         run.mkdir()
         spec = InstanceSpec(
-            name=f"shadow-{folder.name}-{time.monotonic_ns()}",
+            name=f"{self.around.service}-{folder.name}-{time.monotonic_ns()}",
             role="shadow",
             argv=("@serve",),
             env=self._environment(live),

@@ -46,6 +46,7 @@ from promote.wire import MAX_LINE, Unreachable, address, encode
 log = logging.getLogger("promote")
 _TICK = 1.0
 _LONGEST_PAUSE = 15.0
+_LAST_ANSWERS = 60.0
 
 
 class AnotherActs(Exception):
@@ -263,16 +264,26 @@ class Promoter:
 
 
 class _serve_api:
-    """The unix socket and its threads, for as long as the block lasts."""
+    """The unix socket and its threads, for as long as the block lasts; who was being answered gets the answer."""
 
     def __init__(self, path: Path, answer: Callable[[dict[str, object]], Mapping[str, object]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
 
+        self._idle = idle = threading.Condition()
+        self._busy = busy = set[int]()
+
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 while line := self.rfile.readline(MAX_LINE):
-                    self.wfile.write(encode(_reply(line, answer)))
+                    with idle:
+                        busy.add(id(self))
+                    try:
+                        self.wfile.write(encode(_reply(line, answer)))
+                    finally:
+                        with idle:
+                            busy.discard(id(self))
+                            idle.notify_all()
 
         class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             daemon_threads = True
@@ -289,6 +300,8 @@ class _serve_api:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._busy, _LAST_ANSWERS)
         self._server.server_close()
 
 

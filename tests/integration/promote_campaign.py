@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from promote_rig import GOOD_KINDS, Images, Rig, Traffic, rig_in, until
@@ -339,9 +339,9 @@ def _recovers_backwards(name: str) -> bool:
 
 def random_plan(points: dict[str, list[str]], dice: random.Random) -> Plan:
     """Any scenario, any of its points, in three of ten cases a second kill during recovery."""
-    scenario = dice.choices(SCENARIOS[:4] + (DIES,), weights=(6, 4, 3, 1, 1))[0]
+    scenario = dice.choices((*SCENARIOS[:4], DIES), weights=(6, 4, 3, 1, 1))[0]
     first = dice.choice(points[scenario])
-    again = sorted({name for name in points[BROKEN] + points[LATE] + points[FORWARD]})
+    again = sorted(set(points[BROKEN] + points[LATE] + points[FORWARD]))
     return Plan(scenario, (first, dice.choice(again)) if dice.random() < 0.3 else (first,))
 
 
@@ -368,14 +368,20 @@ def run_all(
                     result = Trial(rig, plan).run()
                 except (AssertionError, Refused, Unreachable, OSError) as error:
                     result = Result(plan, problems=[f"{type(error).__name__}: {error}"])
-                with lock:
+                with lock, (folder / "results.jsonl").open("a") as log:
                     results.append(result)
+                    log.write(json.dumps(asdict(result)) + "\n")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    finally:
+        queue.clear()  # when interrupted, the trials under way end and clean up
+        for thread in threads:
+            thread.join()
     return points, results
 
 
