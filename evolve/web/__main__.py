@@ -1,0 +1,41 @@
+"""`python -m evolve.web`: the page as a process of its own, as the supervisor starts it."""
+
+import sys
+from functools import partial
+
+from evolve import consent
+from evolve.errors import EvolveError
+from evolve.product import Product
+from evolve.settings import home_directory, load_settings
+from evolve.web.consent import Consent
+from evolve.web.server import serve
+
+
+def run(product: Product) -> None:
+    """Serve the page on an open product. People are read anew at each request: who is removed is out at
+    once."""
+    serve(
+        product.settings,
+        product.store,
+        Consent(
+            approve=partial(consent.approve_and_promote, product),
+            decline=partial(consent.decline, product),
+            check_passphrase=partial(consent.check_passphrase, product),
+        ),
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+        people=lambda: load_settings(product.settings.home).consent.people,
+    )
+
+
+def main() -> int:
+    try:
+        with Product.open(home_directory()) as product:
+            run(product)
+    except EvolveError as error:
+        print(f"evolve: {error.message}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

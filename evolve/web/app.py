@@ -1,0 +1,86 @@
+"""The approval page: server-rendered, without a script, for people who decide. GET looks; POST acts, after
+asking who."""
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import PlainTextResponse, Response
+
+from evidence.store import Store
+from evolve.errors import BadInput, Broken, EvolveError, NotFound
+from evolve.settings import Person, Settings
+from evolve.web import decisions, pages, signin
+from evolve.web.consent import Consent
+from evolve.web.desk import Desk, SignedOut, see_other
+from evolve.web.render import ICON, STYLE
+from evolve.web.shield import HEADERS, Shield
+
+STATIC_AGE = "private, max-age=86400, immutable"
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    consent: Consent,
+    *,
+    port: int | None = None,
+    people: Callable[[], Mapping[str, Person]] | None = None,
+) -> FastAPI:
+    """The page as an ASGI application. `port`: the one that the Host header must name. `people`: asked at
+    every request, so that a removed person is out at once; by default those of `settings`."""
+    desk = Desk(settings, store, consent, people or (lambda: settings.consent.people))
+    app = FastAPI(title="evolve", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.desk = desk
+    app.add_middleware(Shield, port=port)
+    for router in (signin.router, pages.router, decisions.router):
+        app.include_router(router)
+    _add_static(app)
+    _add_failures(app, desk)
+    return app
+
+
+def _add_static(app: FastAPI) -> None:
+    def style() -> Response:
+        return Response(STYLE, media_type="text/css", headers={"cache-control": STATIC_AGE})
+
+    def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml", headers={"cache-control": STATIC_AGE})
+
+    def robots() -> PlainTextResponse:
+        return PlainTextResponse("User-agent: *\nDisallow: /\n")
+
+    app.add_api_route("/static/page.css", style, methods=["GET"])
+    app.add_api_route("/static/icon.svg", icon, methods=["GET"])
+    app.add_api_route("/robots.txt", robots, methods=["GET"])
+
+
+def _add_failures(app: FastAPI, desk: Desk) -> None:
+    async def signed_out(request: Request, error: Exception) -> Response:
+        return see_other("/signin")
+
+    async def ours(request: Request, error: Exception) -> Response:
+        if not isinstance(error, EvolveError):
+            raise error
+        return desk.failure(desk.actor_or_none(request), error)
+
+    async def unfit(request: Request, error: Exception) -> Response:
+        return desk.failure(desk.actor_or_none(request), BadInput("The form is not complete."))
+
+    async def missing(request: Request, error: Exception) -> Response:
+        return desk.failure(desk.actor_or_none(request), NotFound("There is no such page."))
+
+    async def crashed(request: Request, error: Exception) -> Response:
+        # Answers from outside of the shield, so it brings the shield's headers along; the server's log has
+        # the trace.
+        page = desk.failure(
+            None, Broken("The page could not be made.", hint="The log of `evolve serve` says why.")
+        )
+        page.headers.update(HEADERS)
+        return page
+
+    app.add_exception_handler(Exception, crashed)
+    app.add_exception_handler(SignedOut, signed_out)
+    app.add_exception_handler(EvolveError, ours)
+    app.add_exception_handler(RequestValidationError, unfit)
+    app.add_exception_handler(404, missing)

@@ -1,0 +1,32 @@
+"""What the page needs of consent: three calls, made elsewhere, handed in. The page holds no key and can sign
+nothing."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Approve(Protocol):
+    def __call__(
+        self, candidate_id: str, *, person: str, passphrase: str, reason: str, confirm_digest: str | None
+    ) -> str:
+        """Sign exactly these bytes as `person`; returns the approval's digest. Raises `evolve.errors`."""
+        ...
+
+
+class Decline(Protocol):
+    def __call__(self, candidate_id: str, *, person: str, reason: str) -> None:
+        """Record the refusal. Raises `evolve.errors`."""
+        ...
+
+
+class CheckPassphrase(Protocol):
+    def __call__(self, person: str, passphrase: str) -> bool:
+        """Whether the passphrase unlocks the person's key. May take as long as its key derivation takes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Consent:
+    approve: Approve
+    decline: Decline
+    check_passphrase: CheckPassphrase

@@ -1,0 +1,175 @@
+"""Approve or decline: the only forms that act. Both spend a nonce; approving also asks for the passphrase and
+the digest.
+
+What is signed is what was shown: the nonce is bound to the image that the page displayed, and the digits that
+the person types are compared with the stored image again where the signature is made.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from evolve.errors import EvolveError, NotFound
+from evolve.story import Story, candidate_story
+from evolve.views import SwapView, get_swap
+from evolve.web.desk import Actor, Desk, desk_of, see_other
+from evolve.web.diffs import read_diff
+from evolve.web.signin import knows
+
+router = APIRouter()
+
+MIN_REASON = 3
+
+
+@router.post("/candidates/{candidate_id}/approve")
+def approve(
+    request: Request,
+    candidate_id: str,
+    nonce: Annotated[str, Form(max_length=200)],
+    reason: Annotated[str, Form(max_length=2000)] = "",
+    digits: Annotated[str, Form(max_length=80)] = "",
+    passphrase: Annotated[str, Form(max_length=1000)] = "",
+) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    story = candidate_story(desk.settings, desk.store, candidate_id)
+    digits = digits.strip().lower()
+    wrong = (
+        _wrong_form(desk, actor, story, "approve", nonce, reason)
+        or _wrong_digits(story, digits)
+        or _wrong_passphrase(desk, actor, passphrase)
+    )
+    if wrong:
+        return _again(desk, actor, story, wrong, reason)
+    try:
+        desk.consent.approve(
+            candidate_id,
+            person=actor.person,
+            passphrase=passphrase,
+            reason=reason.strip(),
+            confirm_digest=digits,
+        )
+    except EvolveError as error:
+        return _again(desk, actor, story, (409, _sentence(error)), reason)
+    return see_other(f"/candidates/{candidate_id}#decision")
+
+
+@router.post("/candidates/{candidate_id}/decline")
+def decline(
+    request: Request,
+    candidate_id: str,
+    nonce: Annotated[str, Form(max_length=200)],
+    reason: Annotated[str, Form(max_length=2000)] = "",
+) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    story = candidate_story(desk.settings, desk.store, candidate_id)
+    if wrong := _wrong_form(desk, actor, story, "decline", nonce, reason):
+        return _again(desk, actor, story, wrong, reason)
+    try:
+        desk.consent.decline(candidate_id, person=actor.person, reason=reason.strip())
+    except EvolveError as error:
+        return _again(desk, actor, story, (409, _sentence(error)), reason)
+    return see_other(f"/candidates/{candidate_id}#decision")
+
+
+def decision_form(desk: Desk, actor: Actor, candidate_id: str) -> Response:
+    """The candidate's page, with forms when this person may decide on it."""
+    return _page(desk, actor, candidate_story(desk.settings, desk.store, candidate_id))
+
+
+def why_not(desk: Desk, actor: Actor, story: Story) -> str:
+    """Why this person can't sign this candidate; empty when they can, or when there is nothing to decide."""
+    if story.candidate.state != "ready":
+        return ""
+    if not actor.may_decide:
+        return "Deciding needs the role approver."
+    if story.problems:
+        return "What is stored does not fit together, so there is nothing that could be signed."
+    if actor.person == story.run.requester and desk.settings.consent.policy == "separate":
+        return "You started this run. Somebody else has to approve what came of it; you may decline it."
+    return ""
+
+
+Wrong = tuple[int, str] | None
+
+
+def _wrong_form(desk: Desk, actor: Actor, story: Story, deed: str, nonce: str, reason: str) -> Wrong:
+    """The nonce is spent first: whatever else is wrong, the same form never counts twice."""
+    fresh = desk.sessions.spend(actor.session, nonce, _act(deed, story))
+    if not actor.may_decide:
+        return 403, "Deciding needs the role approver."
+    if not fresh:
+        return (
+            409,
+            "This form was used already, is too old, or was made for something else. Nothing was done.",
+        )
+    if story.candidate.state != "ready":
+        state = story.candidate.state.replace("_", " ")
+        return 409, f"This candidate is {state}: there is nothing to decide any more."
+    if deed == "approve" and (blocked := why_not(desk, actor, story)):
+        return 409, blocked
+    if len(reason.strip()) < MIN_REASON:
+        return 400, "Give a reason; it is kept for ever."
+    return None
+
+
+def _wrong_digits(story: Story, digits: str) -> Wrong:
+    if digits != story.candidate.image[-8:]:
+        return 400, "Those are not the last 8 digits of this image. Nothing was signed."
+    return None
+
+
+def _wrong_passphrase(desk: Desk, actor: Actor, passphrase: str) -> Wrong:
+    if wait := desk.limiter.wait(actor.person):
+        return 429, f"Too many tries. The next one is heard in {int(wait // 60) + 1} min."
+    if not knows(desk, actor.person, passphrase):
+        desk.limiter.failed(actor.person)
+        return 403, "That is not your passphrase. Nothing was signed."
+    desk.limiter.succeeded(actor.person)
+    return None
+
+
+def _again(desk: Desk, actor: Actor, story: Story, wrong: tuple[int, str], reason: str) -> Response:
+    status, error = wrong
+    return _page(desk, actor, story, status=status, error=error, reason=reason)
+
+
+def _page(
+    desk: Desk, actor: Actor, story: Story, *, status: int = 200, error: str = "", reason: str = ""
+) -> Response:
+    blocked = why_not(desk, actor, story)
+    may_decline = story.candidate.state == "ready" and actor.may_decide
+    may_approve = may_decline and not blocked
+    return desk.page(
+        "candidate.html",
+        actor,
+        status=status,
+        story=story,
+        diff=read_diff(story.diff),
+        swap=_swap(desk, story),
+        error=error,
+        reason=reason,
+        blocked=blocked,
+        approve_nonce=desk.sessions.issue(actor.session, _act("approve", story)) if may_approve else "",
+        decline_nonce=desk.sessions.issue(actor.session, _act("decline", story)) if may_decline else "",
+    )
+
+
+def _swap(desk: Desk, story: Story) -> SwapView | None:
+    if story.candidate.swap_id is None:
+        return None
+    try:
+        return get_swap(desk.settings, story.candidate.swap_id)
+    except NotFound:
+        return None
+
+
+def _act(deed: str, story: Story) -> str:
+    report = story.report.digest if story.report else ""
+    return f"{deed} {story.candidate.id} {story.candidate.image} {report}"
+
+
+def _sentence(error: EvolveError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message

@@ -1,0 +1,111 @@
+"""The desk behind every page: who asks, what they may do, and how an answer is drawn."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from evidence.store import Store
+from evolve.errors import BadInput, Broken, EvolveError, NeedsConsent, NotFound, Refused
+from evolve.settings import Person, Settings
+from evolve.web.consent import Consent
+from evolve.web.render import make_environment
+from evolve.web.sessions import Limiter, Session, Sessions
+
+COOKIE = "evolve_session"
+VISITOR = "evolve_visitor"
+MAY_DECIDE = frozenset({"approver", "admin"})
+
+_STATUS: tuple[tuple[type[EvolveError], int, str], ...] = (
+    (NotFound, 404, "Not found"),
+    (BadInput, 400, "That was not understood"),
+    (NeedsConsent, 403, "This needs somebody's consent"),
+    (Broken, 503, "Something here is broken"),
+    (Refused, 409, "Refused"),
+)
+
+
+class SignedOut(Exception):
+    """Nobody is signed in behind this request."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A signed-in person, with the roles that the settings give now."""
+
+    person: str
+    roles: tuple[str, ...]
+    session: Session
+
+    @property
+    def may_decide(self) -> bool:
+        return bool(MAY_DECIDE & set(self.roles))
+
+
+@dataclass(frozen=True)
+class Desk:
+    settings: Settings
+    store: Store
+    consent: Consent
+    people: Callable[[], Mapping[str, Person]]
+    sessions: Sessions = field(default_factory=Sessions)
+    limiter: Limiter = field(default_factory=Limiter)
+    templates: Environment = field(default_factory=make_environment)
+
+    def actor(self, request: Request) -> Actor:
+        """Raises SignedOut, also when the person was removed or has another key by now."""
+        session = self.sessions.find(request.cookies.get(COOKIE, ""), browser_of(request))
+        if session is None:
+            raise SignedOut
+        person = self.people().get(session.person)
+        if person is None or person.public_key != session.key or not person.roles:
+            self.sessions.close(request.cookies.get(COOKIE, ""))
+            raise SignedOut
+        return Actor(session.person, tuple(person.roles), session)
+
+    def actor_or_none(self, request: Request) -> Actor | None:
+        try:
+            return self.actor(request)
+        except SignedOut:
+            return None
+
+    def page(self, template: str, actor: Actor | None, /, status: int = 200, **values: Any) -> HTMLResponse:
+        values.setdefault("refresh", 0)
+        html = self.templates.get_template(template).render(actor=actor, **values)
+        return HTMLResponse(html, status_code=status)
+
+    def failure(self, actor: Actor | None, error: EvolveError) -> HTMLResponse:
+        """One error as a page, in the words that the CLI would use."""
+        status, title = next(((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "Failed"))
+        return self.page(
+            "error.html", actor, status=status, title=title, message=error.message, hint=error.hint
+        )
+
+
+def desk_of(request: Request) -> Desk:
+    desk = request.app.state.desk
+    if not isinstance(desk, Desk):
+        raise TypeError("the application was not made by create_app")
+    return desk
+
+
+def browser_of(request: Request) -> str:
+    return request.headers.get("user-agent", "")
+
+
+def give_cookie(response: Response, name: str, value: str) -> None:
+    """No expiry date: the browser forgets it when it closes, the server sooner. Not `Secure`: loopback has no
+    TLS."""
+    response.set_cookie(name, value, httponly=True, samesite="strict", path="/")
+
+
+def new_visitor() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def see_other(path: str) -> RedirectResponse:
+    return RedirectResponse(path, status_code=303)

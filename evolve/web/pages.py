@@ -1,0 +1,128 @@
+"""The pages that look. None of them changes anything, however often it is asked for."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from evidence.blobs import BlobError
+from evolve import views
+from evolve.errors import Broken
+from evolve.tables import CandidateRow
+from evolve.web.decisions import decision_form
+from evolve.web.desk import desk_of
+
+router = APIRouter()
+
+LIVE_SECONDS = 2
+EVENTS = 200
+
+
+@router.get("/")
+def inbox(request: Request) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    read = desk.store.read
+    runs = views.list_runs(read)
+    batches = views.list_batches(desk.store)
+    swaps = views.list_swaps(desk.settings)
+    active = [run for run in runs if run.active]
+    moving = [swap for swap in swaps if not swap.ended]
+    return desk.page(
+        "inbox.html",
+        actor,
+        refresh=_refresh(request, bool(active or moving)),
+        ready=views.list_candidates(read, state="ready"),
+        titles={batch.id: batch.title for batch in batches},
+        active=active,
+        moving=moving,
+        recent=[run for run in runs if not run.active][:5],
+        batches=[batch for batch in batches if batch.state in ("open", "sealed")],
+    )
+
+
+@router.get("/batches")
+def batches(request: Request) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    return desk.page("batches.html", actor, batches=views.list_batches(desk.store))
+
+
+@router.get("/batches/{batch_id}")
+def batch(request: Request, batch_id: str) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    view = views.get_batch(desk.store, batch_id)
+    return desk.page("batch.html", actor, view=view, runs=views.list_runs(desk.store.read, batch_id))
+
+
+@router.get("/runs")
+def runs(request: Request) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    found = views.list_runs(desk.store.read)
+    return desk.page(
+        "runs.html", actor, runs=found, refresh=_refresh(request, any(run.active for run in found))
+    )
+
+
+@router.get("/runs/{run_id}")
+def run(request: Request, run_id: str) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    detail = views.get_run(desk.store.read, run_id, max_events=EVENTS)
+    return desk.page(
+        "run.html",
+        actor,
+        detail=detail,
+        limits=desk.settings.run,
+        refresh=_refresh(request, detail.run.active),
+    )
+
+
+@router.get("/candidates/{candidate_id}")
+def candidate(request: Request, candidate_id: str) -> Response:
+    desk = desk_of(request)
+    return decision_form(desk, desk.actor(request), candidate_id)
+
+
+@router.get("/candidates/{candidate_id}/diff")
+def raw_diff(request: Request, candidate_id: str) -> Response:
+    """The stored bytes, to save; never to be interpreted by a browser."""
+    desk = desk_of(request)
+    desk.actor(request)
+    known = views.get_candidate(desk.store.read, candidate_id)
+    with desk.store.read() as session:
+        blob = session.get_one(CandidateRow, known.id).diff_blob
+    try:
+        data = desk.store.blobs.get(blob)
+    except BlobError as error:
+        raise Broken(str(error)) from None
+    disposition = f'attachment; filename="{known.commit[:12]}.diff"'
+    return Response(data, media_type="text/plain", headers={"content-disposition": disposition})
+
+
+@router.get("/history")
+def history(request: Request) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    everything = request.query_params.get("rows") == "all"
+    return desk.page(
+        "history.html",
+        actor,
+        entries=views.history(desk.settings, mechanical=everything),
+        swaps=views.list_swaps(desk.settings),
+        everything=everything,
+    )
+
+
+@router.get("/swaps/{swap_id}")
+def swap(request: Request, swap_id: str) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    view = views.get_swap(desk.settings, swap_id)
+    return desk.page("swap.html", actor, swap=view, refresh=_refresh(request, not view.ended))
+
+
+def _refresh(request: Request, moving: bool) -> int:
+    """Seconds until the browser asks again, by a plain refresh; `?live=off` stops it, for whoever reads or
+    listens."""
+    return LIVE_SECONDS if moving and request.query_params.get("live") != "off" else 0

@@ -1,0 +1,234 @@
+"""The page in a real browser: sign in, read the story, approve; nothing hostile runs, nothing overflows, no
+script is needed."""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+sys.path.append(str(Path(__file__).parents[1] / "unit" / "evolve"))
+
+from web_world import IMAGE, PASSPHRASE, World, add_running_run, make_home, make_world
+
+from evolve.tables import CandidateRow, RunEventRow, RunRow
+from evolve.web.app import create_app
+from evolve.web.server import bind
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAYLOAD = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    '<svg onload="document.title=\'owned\'">\u202e"><style>*{display:none}</style>'
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install -y chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    built = make_world(
+        make_home(tmp_path_factory.mktemp("page") / "home"), text=lambda honest: honest + PAYLOAD
+    )
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def address(world: World) -> Iterator[str]:
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(world.settings, world.store, world.book.consent, port=port), log_level="warning"
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def ready(world: World) -> None:
+    world.book.approved.clear()
+    with world.store.write() as session:
+        row = session.get_one(CandidateRow, world.candidate_id)
+        row.state, row.decided_by, row.decided_reason, row.approval_digest = "ready", "", "", None
+        session.add(row)
+
+
+def enter(context: BrowserContext, address: str, person: str = "ada") -> Page:
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_label("Person").fill(person)
+    page.get_by_label("Passphrase").fill(PASSPHRASE)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+    return page
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize("script", [True, False], ids=["script on", "script off"])
+def test_sign_in_read_approve(browser: Browser, address: str, world: World, script: bool) -> None:
+    with browser.new_context(java_script_enabled=script) as context:
+        page = enter(context, address)
+        page.get_by_role("link", name="Read its story").click()
+        for part in (
+            "What to distrust",
+            "What failed",
+            "Where",
+            "The change",
+            "Before and after",
+            "What it cost",
+        ):
+            assert page.get_by_role("heading", name=part).is_visible(), part
+        form = page.get_by_role("form", name="Approve exactly these bytes")
+        form.get_by_label("Reason").fill("I read the diff and the held-out cases")
+        form.get_by_label("Last 8 digits").fill("00000000")
+        form.get_by_label("Your passphrase").fill(PASSPHRASE)
+        form.get_by_role("button", name="Approve").click()
+        page.get_by_text("Nothing was decided.").wait_for()
+        assert world.book.approved == []
+        assert form.get_by_label("Reason").input_value() == "I read the diff and the held-out cases"
+        form.get_by_label("Last 8 digits").fill(IMAGE[-8:])
+        form.get_by_label("Your passphrase").fill(PASSPHRASE)
+        form.get_by_role("button", name="Approve").click()
+        page.get_by_text("I read the diff and the held-out cases").wait_for()
+        assert [asked["person"] for asked in world.book.approved] == ["ada"]
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("heading", name="Sign in").wait_for()
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_every_page_fits_and_runs_nothing(
+    browser: Browser, address: str, world: World, tmp_path: Path, width: int, scheme: str
+) -> None:
+    with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:  # type: ignore[arg-type]
+        page = enter(context, address)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for path in (
+            "/",
+            "/batches",
+            f"/batches/{world.batch_id}",
+            "/runs",
+            f"/runs/{world.run_id}",
+            f"/candidates/{world.candidate_id}",
+            "/history",
+            "/swaps/swap-1",
+        ):
+            page.goto(address + path)
+            assert page.title().endswith("· evolve"), path
+            assert page.locator("script").count() == 0
+            assert page.locator("img:not(.brand img), iframe, object, base, style").count() == 0
+            assert page.get_by_role("main").is_visible()
+            wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+            assert not page.evaluate(wide), f"{path} is wider than {width}"
+            page.screenshot(
+                path=tmp_path / f"{width}-{path.strip('/').replace('/', '-') or 'inbox'}.png", full_page=True
+            )
+        assert all(url.startswith(address) for url in asked), "nothing else is ever contacted"
+
+
+@pytest.mark.usefixtures("ready")
+def test_keyboard_alone_is_enough(browser: Browser, address: str) -> None:
+    with browser.new_context() as context:
+        page = enter(context, address)
+        page.keyboard.press("Tab")
+        assert page.locator(":focus").inner_text() == "Skip to the content"
+        assert page.evaluate("document.activeElement.getBoundingClientRect().left >= 0"), (
+            "visible when focused"
+        )
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="What to distrust").wait_for()
+
+
+@pytest.mark.usefixtures("ready")
+def test_another_site_can_neither_frame_nor_post(
+    browser: Browser, address: str, world: World, tmp_path: Path
+) -> None:
+    """A hostile page in the signed-in browser, on another port of the same machine: the same *site* for
+    cookies."""
+    target = f"{address}/candidates/{world.candidate_id}"
+    hostile = (
+        f'<iframe id=f src="{target}"></iframe><form id=x method=post action="{target}/decline">'
+        "<input name=nonce value=guess><input name=reason value=forged></form>"
+    )
+    (tmp_path / "index.html").write_text(hostile)
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+
+    async def evil(scope: dict[str, object], receive: object, send: object) -> None:
+        if scope["type"] == "http":
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]}
+            )  # type: ignore[operator]
+            await send({"type": "http.response.body", "body": hostile.encode()})  # type: ignore[operator]
+
+    server = uvicorn.Server(uvicorn.Config(evil, log_level="error", lifespan="off"))  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with browser.new_context() as context:
+            enter(context, address)
+            page = context.new_page()
+            page.goto(f"http://127.0.0.1:{port}/")
+            inner = page.frames[-1]
+            assert "Decision" not in inner.content(), "framed"
+            with page.expect_navigation():
+                page.evaluate("document.getElementById('x').submit()")
+            assert "Refused" in page.content()
+            assert world.book.decisions == 0
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def test_a_run_is_live_without_a_script(browser: Browser, address: str, world: World) -> None:
+    run_id = add_running_run(world)
+    with browser.new_context(java_script_enabled=False) as context:
+        page = enter(context, address)
+        page.goto(f"{address}/runs/{run_id}")
+        assert page.get_by_text("Live").first.is_visible()
+        with world.store.write() as session:
+            session.add(RunEventRow(run_id=run_id, stage="implement", text="and now something new"))
+            row = session.get_one(RunRow, run_id)
+            row.state = "finished"
+            session.add(row)
+        page.get_by_text("and now something new").wait_for(timeout=20_000)
+        assert page.get_by_role("status").count() == 0, "a finished run does not refresh"
