@@ -65,8 +65,8 @@ class Evaluator:
                     self.tried += 1
                     yield edits, outcome
             finally:
-                for _, _, future in flying:
-                    future.cancel()
+                if any([not future.cancel() and not future.done() for _, _, future in flying]):
+                    self.runner.abort()
 
     def one(self, edits: Edits) -> Outcome | None:
         """The outcome of one set of edits, remembered where it was run before; None if it can't be run."""

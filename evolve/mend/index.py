@@ -125,7 +125,9 @@ def _mine_statement(index: Index, module: Module, stmt: ast.stmt) -> None:
         index.signatures[stmt.name].append(_signature(module, stmt))
     if module.function_of(stmt) is None:
         return
-    if (isinstance(stmt, SIMPLE) and not is_docstring(stmt)) or (isinstance(stmt, ast.If) and not stmt.orelse and (stmt.end_lineno or 0) - stmt.lineno <= 2):
+    if (isinstance(stmt, SIMPLE) and not is_docstring(stmt)) or (
+        isinstance(stmt, ast.If) and not stmt.orelse and (stmt.end_lineno or 0) - stmt.lineno <= 2
+    ):
         index.statements.append(_mined(module, stmt))
     if isinstance(stmt, ast.Return) and stmt.value is not None:
         index.returns.append(_mined(module, stmt.value))
@@ -180,7 +182,8 @@ def _mine_node(index: Index, module: Module, node: ast.AST) -> None:
 
 def _mine_condition(index: Index, module: Module, test: ast.expr) -> None:
     for part in [test, *(test.values if isinstance(test, ast.BoolOp) else [])]:
-        if not isinstance(part, ast.Constant):
+        binds = any(isinstance(n, ast.NamedExpr | ast.Await) for n in ast.walk(part))
+        if not isinstance(part, ast.Constant) and not binds:
             index.conditions.append(_mined(module, part))
 
 

@@ -1,5 +1,6 @@
 """Runs the test command on candidates: how it is run is an `Executor`'s business, what it said ours."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -33,10 +34,14 @@ class Executor(Protocol):
     injected: Path
     """Where our injected scripts are, seen by the command."""
 
+    def environment(self) -> dict[str, str]:
+        """What the command sees of the caller's environment."""
+
     def run(self, command: str, env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
         """Exit code (None at the time limit) and the end of the output. Raises EnvironmentBroken."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the command that runs now, if one does; also from another thread."""
 
 
 class Runner(Protocol):
@@ -54,6 +59,9 @@ class Runner(Protocol):
     ) -> Outcome:
         """The command's outcome on the repository with `files` changed. Safe to call from `jobs` threads."""
 
+    def abort(self) -> None:
+        """End every command that runs; its outcome is worth nothing."""
+
 
 @dataclass
 class DirectExecutor:
@@ -63,10 +71,14 @@ class DirectExecutor:
     inside: Path
     injected: Path = INJECTED
     started: Callable[[int], None] = lambda pid: None
+    _process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
 
     def run(self, command: str, env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
         with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 ["/bin/sh", "-c", command], cwd=self.directory, env=dict(env), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -78,19 +90,20 @@ class DirectExecutor:
                 pass
             finally:
                 _kill_group(process)
+                self._process = None
             output.seek(0, os.SEEK_END)
             output.seek(max(0, output.tell() - TAIL))
             return code, output.read().decode("utf-8", "replace")
 
     def close(self) -> None:
-        pass
+        process = self._process
+        if process is not None:
+            _kill_group(process)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
@@ -131,7 +144,7 @@ class Place:
         return Outcome(code, time.monotonic() - start, tests, output)
 
     def _environment(self, first: Sequence[str], results: Path, spectrum: Path | None) -> dict[str, str]:
-        env = dict(os.environ)
+        env = self.executor.environment()
         inside = self.executor.inside
         paths = [str(self.executor.injected), *filter(None, [env.get("PYTHONPATH")])]
         env |= {"PYTHONPATH": os.pathsep.join(paths), "MEND_ROOT": self.root}
@@ -151,6 +164,7 @@ class PooledRunner:
     def __init__(self, places: Sequence[Place]) -> None:
         self.jobs = len(places)
         self.root = places[0].root
+        self.places = tuple(places)
         self._free = list(places)
         self._turn = threading.Condition()
 
@@ -171,3 +185,8 @@ class PooledRunner:
             with self._turn:
                 self._free.insert(0, place)
                 self._turn.notify()
+
+    def abort(self) -> None:
+        """End every command that runs; its outcome is worth nothing."""
+        for place in self.places:
+            place.executor.close()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evolve.mend.guardian import Guardian
-from evolve.mend.runner import DirectExecutor, EnvironmentBroken, Place, PooledRunner, Runner
+from evolve.mend.runner import DirectExecutor, Place, PooledRunner, Runner
 from evolve.mend.workspace import Workspace, copy_tree
 
 
@@ -16,7 +16,13 @@ def session(root: Path, command: str, home: Path, jobs: int, already_sandboxed: 
         with in_place(root, command, home) as runner:
             yield runner
         return
-    raise EnvironmentBroken("no sandbox here yet; run it inside one with --already-sandboxed")
+    from evolve.mend.sandboxed import sandboxed_places  # the engine takes longer to import than all the rest
+
+    runner = PooledRunner(sandboxed_places(root, command, home, jobs))
+    try:
+        yield runner
+    finally:
+        runner.abort()
 
 
 @contextmanager
@@ -31,5 +37,6 @@ def in_place(root: Path, command: str, home: Path) -> Iterator[Runner]:
     try:
         yield PooledRunner([Place(command, workspace, scratch, executor, str(root))])
     finally:
+        executor.close()
         workspace.restore(caches=True)
         guardian.dismiss()

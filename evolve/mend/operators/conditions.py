@@ -20,7 +20,7 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
         text = module.text(test)
         if "\n" in text and not isinstance(test, ast.BoolOp):
             continue
-        yield from put(module, test, _negation(text), "condition.negate", 0.65)
+        yield from put(module, test, negated(text), "condition.negate", 0.65)
         yield from _decide(module, test)
         yield from _mined(module, node, test, scope, index)
         yield from _emptiness(module, test)
@@ -35,13 +35,6 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
             yield from put(module, expr, new, "condition.negate", 0.4)
         elif isinstance(expr, ast.comprehension):
             continue
-
-
-def _negation(text: str) -> str:
-    try:
-        return negated(text)
-    except SyntaxError:
-        return f"not ({text})"
 
 
 def _decide(module: Module, test: ast.expr) -> Iterator[Edit]:

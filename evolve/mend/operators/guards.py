@@ -75,14 +75,24 @@ def _self_attribute(node: ast.AST, scope: Scope) -> bool:
 
 def negated(text: str) -> str:
     """The opposite of a condition, without a double `not`."""
-    node = ast.parse(text, mode="eval").body
+    try:
+        node = ast.parse(text, mode="eval").body
+    except SyntaxError:  # a text that only parses in its own place
+        return f"not ({text})"
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return ast.unparse(node.operand)
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         opposite: dict[type[ast.cmpop], ast.cmpop] = {
-            ast.Is: ast.IsNot(), ast.IsNot: ast.Is(), ast.In: ast.NotIn(), ast.NotIn: ast.In(),
-            ast.Eq: ast.NotEq(), ast.NotEq: ast.Eq(), ast.Lt: ast.GtE(), ast.GtE: ast.Lt(),
-            ast.Gt: ast.LtE(), ast.LtE: ast.Gt(),
+            ast.Is: ast.IsNot(),
+            ast.IsNot: ast.Is(),
+            ast.In: ast.NotIn(),
+            ast.NotIn: ast.In(),
+            ast.Eq: ast.NotEq(),
+            ast.NotEq: ast.Eq(),
+            ast.Lt: ast.GtE(),
+            ast.GtE: ast.Lt(),
+            ast.Gt: ast.LtE(),
+            ast.LtE: ast.Gt(),
         }
         return ast.unparse(ast.Compare(node.left, [opposite[type(node.ops[0])]], node.comparators))
     simple = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)

@@ -7,7 +7,7 @@ from evolve.mend.edit import Edit, Span
 from evolve.mend.index import Index
 from evolve.mend.operators.common import docstring_free_start, insertion, lines_edit, step
 from evolve.mend.operators.statements import removal
-from evolve.mend.scope import Scope, free_names
+from evolve.mend.scope import Scope, bound_names, free_names
 from evolve.mend.source import FunctionNode, Module, own_exprs
 
 CONTAINERS = ("dict", "list", "set", "defaultdict", "deque", "OrderedDict", "Counter", "WeakValueDictionary")
@@ -24,6 +24,7 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
         elif isinstance(owner, ast.Module):
             yield from _module_level(module, node)
     yield from _late_binding(module, node, scope)
+    yield from _declared(module, node, scope)
 
 
 def is_mutable(node: ast.expr | None) -> bool:
@@ -133,3 +134,20 @@ def _comprehensions(module: Module, node: ast.AST) -> Iterator[ast.comprehension
     while up is not None and not isinstance(up, ast.stmt):
         yield from getattr(up, "generators", [])
         up = module.parents.get(up)
+
+
+def _declared(module: Module, stmt: ast.stmt, scope: Scope) -> Iterator[Edit]:
+    """`global x` or `nonlocal x` for a name that the function sets and the scope around has too."""
+    function = scope.function
+    targets = stmt.targets if isinstance(stmt, ast.Assign) else [getattr(stmt, "target", None)]
+    if function is None or not isinstance(stmt, ast.Assign | ast.AugAssign):
+        return
+    start = docstring_free_start(function)
+    outer = module.function_of(function)
+    for target in targets:
+        if isinstance(target, ast.Name) and start is not None and start.lineno > function.lineno:
+            around = bound_names(outer) if outer is not None else ()
+            word = "nonlocal" if target.id in around else "global" if target.id in scope.module_names else ""
+            span = insertion(module, start, f"{word} {target.id}") if word else None
+            if span is not None:
+                yield from lines_edit(module, stmt, [span], "state.declare", 0.4)

@@ -18,6 +18,7 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
         return
     yield from _delete(module, node)
     yield from _move(module, node)
+    yield from _keyword(module, node)
     if isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.AsyncWith | ast.AsyncFor | ast.Try):
         yield from _unwrap(module, node)
 
@@ -87,3 +88,18 @@ def _unwrap(module: Module, stmt: ast.stmt) -> Iterator[Edit]:
         risk = 0.7 if isinstance(stmt, ast.If) else 0.5
         text = "".join(t for t in texts if t)
         yield from lines_edit(module, stmt, [(*lines, text)], "statement.unwrap", 0.2, risk=risk)
+
+
+def _keyword(module: Module, stmt: ast.stmt) -> Iterator[Edit]:
+    """`elif` <-> `if`, `if` <-> `while`."""
+    if not isinstance(stmt, ast.If | ast.While):
+        return
+    start = module.span(stmt)[0]
+    head = next(w for w in ("elif", "if", "while") if module.data[start:].startswith(w.encode()))
+    place = module.places[stmt]
+    before = place.block[place.position - 1] if place.position else None
+    options = {"elif": (("if", 0.4),), "while": (("if", 0.3),), "if": (("while", 0.15),)}[head]
+    if head == "if" and isinstance(before, ast.If) and not before.orelse:
+        options += (("elif", 0.4),)
+    for word, prior in options:
+        yield from lines_edit(module, stmt, [(start, start + len(head), word)], "statement.keyword", prior)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from evolve.mend.edit import Edit
 from evolve.mend.index import Index
-from evolve.mend.operators.common import in_fstring, put
+from evolve.mend.operators.common import atom, in_fstring, put
 from evolve.mend.scope import Scope
 from evolve.mend.source import Module, own_exprs
 
@@ -23,18 +23,30 @@ COMPARE: dict[type[ast.cmpop], tuple[tuple[str, float], ...]] = {
     ast.NotIn: (("in", 0.6), ("!=", 0.15)),
 }
 TOKENS: dict[type[ast.AST], str] = {
-    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
-    ast.Is: "is", ast.IsNot: r"is\s+not", ast.In: "in", ast.NotIn: r"not\s+in",
-    ast.Add: r"\+", ast.Sub: "-", ast.Mult: r"\*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%",
-    
-        ast.Pow: r"\*\*",
-        ast.BitAnd: "&",
-        ast.BitOr: r"\|",
-        ast.BitXor: r"\^",
-        ast.LShift: "<<",
-        ast.RShift: ">>"
-    ,
-    ast.And: "and", ast.Or: "or",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Is: "is",
+    ast.IsNot: r"is\s+not",
+    ast.In: "in",
+    ast.NotIn: r"not\s+in",
+    ast.Add: r"\+",
+    ast.Sub: "-",
+    ast.Mult: r"\*",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: r"\*\*",
+    ast.BitAnd: "&",
+    ast.BitOr: r"\|",
+    ast.BitXor: r"\^",
+    ast.LShift: "<<",
+    ast.RShift: ">>",
+    ast.And: "and",
+    ast.Or: "or",
 }
 ARITHMETIC: dict[type[ast.operator], tuple[tuple[str, float], ...]] = {
     ast.Add: (("-", 0.7), ("*", 0.3), ("|", 0.1)),
@@ -56,6 +68,8 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
     """Edits of every operator in the statement."""
     if isinstance(node, ast.AugAssign):
         yield from _augmented(module, node)
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        yield from _assigned(module, node)
     for expr in own_exprs(node):
         if in_fstring(module, expr) and not module.exact(expr):
             continue
@@ -115,3 +129,17 @@ def _augmented(module: Module, stmt: ast.AugAssign) -> Iterator[Edit]:
     where = (start + found.start(), start + found.end())
     for text, prior in (*((f"{t}=", p) for t, p in ARITHMETIC.get(type(stmt.op), ())), ("=", 0.4)):
         yield Edit(module.path, stmt.lineno, "symbol.augmented", prior, ((*where, text),))
+
+
+def _assigned(module: Module, stmt: ast.Assign) -> Iterator[Edit]:
+    """`x = v` -> `x += v`, `x = x or v`."""
+    target = stmt.targets[0]
+    if not isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
+        return
+    start, end = module.span(target)[1], module.span(stmt.value)[0]
+    gap = module.data[start:end].decode("utf-8", "replace")
+    if gap.strip() == "=":
+        at = start + gap.index("=")
+        yield Edit(module.path, stmt.lineno, "symbol.accumulate", 0.3, ((at, at + 1, "+="),))
+    name = module.text(target)
+    yield from put(module, stmt.value, f"{name} or {atom(module.text(stmt.value))}", "symbol.keep", 0.15)
