@@ -37,7 +37,6 @@ def assess_some(
         .where(col(TurnRow.dirty).is_(True), col(TurnRow.ended).is_(True) | col(TurnRow.lost).is_(True))
         .order_by(col(TurnRow.position), col(TurnRow.request_id))
         .limit(_PORTION)
-        .with_for_update(skip_locked=True)
     ).all()
     if not turns:
         return False

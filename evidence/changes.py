@@ -39,7 +39,7 @@ def publish(store: Store) -> None:
         if session.exec(waiting.limit(1)).first() is None:
             return
     with store.write() as session:
-        for row in session.exec(waiting.with_for_update(skip_locked=True)):
+        for row in session.exec(waiting):
             data = {"change": row.id, "subject": row.subject, **(row.data or {})}
             store.journal.append(row.kind, data, row.who, row.reason)
             row.journaled = True

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence.redact_patterns import EMAIL, KINDS, SECRET_KEYS, Kind
+from evidence.redact_stream import join_pieces
 
 _PLACEHOLDER = re.compile(r"\[redacted:[a-z_]+:[0-9a-f]{8}\]")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{24,200}={0,2}(?![A-Za-z0-9+/_=-])")
@@ -116,7 +117,7 @@ class Redactor:
         if isinstance(value, dict):
             return {self.text(_encodable(key)): self._item(key, item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
+            return [self.value(item) for item in join_pieces(list(value), self.text)]
         if isinstance(value, float) and not math.isfinite(value):
             raise Unstorable("a number is not finite")
         return value

@@ -15,6 +15,8 @@ from sqlmodel import Session, SQLModel, create_engine
 from evidence.blobs import BlobStore
 
 BUSY_MS = 30_000
+_WRITER_LOCK = 0x65766F6C7665
+"""Any number, the same for all of our processes."""
 
 
 class StoreError(ValueError):
@@ -45,7 +47,9 @@ def make_engine(url: str) -> Engine:
         raise StoreError("database url is not understood; use sqlite:///FILE or postgresql://…") from None
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        event.listen(engine, "begin", _postgresql_begin)
+        return engine
     if backend != "sqlite":
         raise StoreError(f"database {backend!r} is not supported; use SQLite or PostgreSQL")
     engine = create_engine(parsed)
@@ -66,6 +70,12 @@ def _sqlite_begin(connection: Any) -> None:
     # queue here.
     immediate = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _postgresql_begin(connection: Any) -> None:
+    # Writers queue as they do on SQLite, so that what is checked in a transaction still holds when it writes.
+    if connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
 
 
 class Store:

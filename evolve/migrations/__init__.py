@@ -10,15 +10,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
 import evidence.tables  # noqa: F401 - fills SQLModel.metadata, as does the next
 import evolve.tables  # noqa: F401
 from evidence.store import StoreError, make_engine
-
-_LOCK = 0x65766F6C7665  # any number, the same for all of our processes
 
 
 def script_config(connection: Connection | None = None) -> Config:
@@ -43,8 +41,6 @@ def upgrade(url: str) -> bool:
     engine = make_engine(url)
     try:
         with engine.execution_options(writes=True).begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             current = _checked_revision(connection)
             if current == head_revision():
                 _require_tables(connection)

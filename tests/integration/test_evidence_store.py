@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,18 @@ def test_bad_lines_are_kept_aside_with_their_reason(store: Store, log: Log) -> N
     assert "AKIAIOSFODNN7EXAMPLE" not in json.dumps(kept)
     assert queries.count_turns(store) == {"worked": 2}
     assert good != worked
+
+
+def test_several_readers_at_once_count_every_event_once(store: Store, log: Log) -> None:
+    turns = [log.turn(f"q{i}", error="x" if i % 7 == 0 else "") for i in range(400)]
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: take(store, log), range(4)))
+    last = take(store, log)
+    lines = len(log.events.read_text().splitlines())
+    assert sum(r.events for r in (*reports, last)) == rows(store, "evidence_event") == lines
+    assert sum(r.evidence for r in (*reports, last)) == rows(store, "evidence") == 58
+    assert rows(store, "evidence_batch") == 1
+    assert queries.count_turns(store) == {"failed": 58, "worked": len(turns) - 58}
 
 
 def log_event(**fields: Any) -> dict[str, Any]:

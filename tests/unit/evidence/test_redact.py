@@ -213,3 +213,31 @@ def test_the_key_is_made_once_for_its_owner_only(tmp_path_factory: pytest.TempPa
     path = tmp_path_factory.mktemp("keys") / "redact.key"
     assert load_key(path) == load_key(path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        lambda piece: {"choices": [{"index": 0, "delta": {"content": piece}}]},
+        lambda piece: {
+            "choices": [{"delta": {"tool_calls": [{"index": 1, "function": {"arguments": piece}}]}}]
+        },
+        lambda piece: {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": piece},
+        },
+        lambda piece: {"type": "response.output_text.delta", "item_id": "m", "delta": piece},
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_a_secret_in_pieces_is_found(frame: Callable[[str], object], size: int) -> None:
+    text = "take ghp_" + "a1B2" * 9 + " and go"
+    frames = [frame(text[i : i + size]) for i in range(0, len(text), size)]
+    stored = REDACTOR.value({"response": {"frames": frames}})["response"]["frames"]
+    assert len(stored) == len(frames)
+    flat = json.dumps(stored)
+    assert "take [redacted:github:" in flat
+    assert "a1B" not in flat
+    plain = [frame(piece) for piece in ("nothing ", "secret ", "here")]
+    assert REDACTOR.value(plain) == plain
