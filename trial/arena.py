@@ -64,6 +64,7 @@ class Arena:
         self._env = {"MODEL_NAME": model_name, "TOOL_SERVERS": ",".join(tool_servers), "INSTANCE_EPOCH": "1"}
         self._workers = workers
         self._seats = Seats(runtime, manifest, workdir, gateway_config, limits or Limits(), 2 * workers)
+        self._stops: set[Stop] = set()
         # Sandboxes die with the thread that started them, so the threads live as long as the arena.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="arena")
 
@@ -100,6 +101,7 @@ class Arena:
         EngineUnavailable and ImageMissing at once: no retry helps. `coverage`: trace lines; such replays
         are slow and never scored."""
         stop = Stop()
+        self._stops.add(stop)
         waiting = deque(jobs)
         under_way: deque[Future[Played[T]]] = deque()
         try:
@@ -112,6 +114,7 @@ class Arena:
             stop.set()
             running = [future for future in under_way if not future.cancel()]
             wait(running)
+            self._stops.discard(stop)
 
     @property
     def spent(self) -> Cost:
@@ -119,6 +122,8 @@ class Arena:
         return self._seats.meter.spent
 
     def close(self) -> None:
+        for stop in tuple(self._stops):  # of iterators that nobody read to their end
+            stop.set()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._seats.close()
 

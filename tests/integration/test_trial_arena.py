@@ -103,6 +103,16 @@ def test_stopping_early_kills_what_runs_and_the_arena_goes_on(
     assert [t.outcome for t in arena.run([job(case("echo again"), tiny[0])], grade)] == ["pass"]
 
 
+def test_an_iterator_that_nobody_reads_holds_nothing_up(
+    runtime: BubblewrapRuntime, home: Path, tiny: tuple[ImageRef, SubstrateManifest]
+) -> None:
+    with Arena(runtime, tiny[1], workdir=home / "forgotten", workers=1) as arena:
+        trials = arena.run([job(case("echo a"), tiny[0]), job(case("sleep 25"), tiny[0])], grade)
+        assert next(trials).outcome == "pass"
+    assert runtime.find({}) == []
+    assert next(trials).outcome == "invalid"
+
+
 def test_arms_and_splits_share_no_sandbox(
     arena: Arena, runtime: BubblewrapRuntime, tiny: tuple[ImageRef, SubstrateManifest]
 ) -> None:

@@ -77,13 +77,17 @@ class _Model(BaseHTTPRequestHandler):
         parts: list[Any] = [{"choices": [{"delta": {"content": word}}]} for word in text.split()]
         if body.get("stream_options", {}).get("include_usage"):
             parts.append({"choices": [], "usage": usage})
+        if text.startswith("break"):
+            parts = parts[:1]
+            self.close_connection = True
         lines = [f"data: {json.dumps(part)}\n\n" for part in parts] + ["data: [DONE]\n\n"]
-        return self._send(200, "text/event-stream", "".join(lines).encode())
+        more = 100 if self.close_connection else 0  # promised and never sent
+        return self._send(200, "text/event-stream", "".join(lines).encode(), more)
 
-    def _send(self, status: int, kind: str, data: bytes) -> None:
+    def _send(self, status: int, kind: str, data: bytes, more: int = 0) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(data)))
+        self.send_header("content-length", str(len(data) + more))
         self.end_headers()
         self.wfile.write(data)
 
@@ -431,6 +435,10 @@ def test_a_live_miss_goes_to_the_upstream_and_its_failure_is_trouble(tmp_path: P
         unheard = http.post("/mcp/s", json=rpc("tools/call", name="other")).json()
         assert unheard["error"]["message"] == "no recorded answer to this call"
         assert replay.misses == ("tool s/other: fail",)
+        replay.load(_case([]))
+        http.post("/v1/chat/completions", json=chat("break off", stream=True))
+        assert "the stream broke" in str(replay.trouble)
+        assert "error" in replay.take_log()[0].response["frames"][-1]
         replay.load(_case([]))
         assert replay.trouble is None
         assert replay.take_log() == []

@@ -156,6 +156,7 @@ async def _pump(
             kept.append({**frame, "at": round(time.monotonic() - ticket.began, 6)})
     except wire.STREAM_ERRORS as error:
         kept.append({"error": f"the stream broke: {error!r}"})
+        session.broke(f"model upstream: the stream broke: {error!r}")
     finally:
         await session.finish(ticket, {"frames": kept}, status)
         queue.put_nowait(None)
