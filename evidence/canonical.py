@@ -9,7 +9,8 @@ from ulid import ULID
 
 
 def canonical_json(value: object) -> bytes:
-    """UTF-8 JSON with sorted keys, no spaces and no NaN: equal values give equal bytes. Models are dumped first."""
+    """UTF-8 JSON with sorted keys, no spaces and no NaN: equal values give equal bytes. Models are dumped
+    first."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     return json.dumps(

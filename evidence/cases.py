@@ -1,7 +1,7 @@
 """Cases: what a replay needs in order to make one turn happen again, and nothing else.
 
-The three splits are three types without a common constructor path, so that handing a held-out case to something that
-takes visible cases is a type error, not a review comment.
+The three splits are three types without a common constructor path, so that handing a held-out case to
+something that takes visible cases is a type error, not a review comment.
 """
 
 from typing import Annotated, Literal
