@@ -1,0 +1,1 @@
+"""Typed tool workflows: data that is checked before it runs."""

@@ -78,12 +78,19 @@ def call(*entries: tuple[str, str, Json]) -> str:
 
 
 def test_parallel_results_go_back_under_their_own_call_ids(agent: Service, script: Script) -> None:
-    started = time.monotonic()
-    text = agent.says(
-        call(("a", "shop__slow", {}), ("b", "shop__quick", {}), ("c", "shop__slow", {})), request_id="p"
-    )
-    assert time.monotonic() - started < 0.9
-    assert json.loads(text) == {"a": "slow answer", "b": "quick answer", "c": "slow answer"}
+    """The calls are under way together: each waits for the others. The first asked for answers last."""
+    together = threading.Barrier(3)
+
+    def meet(arguments: Json) -> str:
+        together.wait(20)
+        time.sleep(arguments["wait"])
+        return str(arguments["name"])
+
+    script.tools["meet"] = ({}, meet)
+    waits = {"a": 0.2, "b": 0.0, "c": 0.1}
+    wanted = [(name, "shop__meet", {"name": f"for {name}", "wait": wait}) for name, wait in waits.items()]
+    text = agent.says(call(*wanted), request_id="p")
+    assert json.loads(text) == {name: f"for {name}" for name in waits}
     ids = [(e["kind"], e["call_id"]) for e in events(agent, "p") if e["kind"].startswith("tool_")]
     assert ids == [(kind, name) for kind in ("tool_call", "tool_result") for name in "abc"]
     assert [m["tool_call_id"] for m in script.asked[-1]["messages"] if m["role"] == "tool"] == ["a", "b", "c"]
@@ -159,14 +166,26 @@ def test_the_same_request_id_has_one_effect_also_while_the_first_is_under_way(
 
 
 def test_sessions_run_side_by_side_and_one_session_in_order(agent: Service, script: Script) -> None:
-    started = time.monotonic()
+    together, lock = threading.Barrier(4), threading.Lock()
+
+    def meet(body: Json) -> Json:
+        together.wait(20)
+        return says("met")
+
+    def alone(body: Json) -> Json:
+        assert lock.acquire(blocking=False)
+        time.sleep(0.05)
+        lock.release()
+        return says("alone")
+
+    script.model = meet
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: agent.turn("wait 0.4", session=f"p{n}").json(), range(4)))
-    assert time.monotonic() - started < 1.5
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda n: agent.turn("wait 0.2", request_id=f"q{n}", session="one").json(), range(2)))
+        assert set(pool.map(lambda n: agent.says("x", session=f"p{n}"), range(4))) == {"met"}
+    script.model = alone
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda n: agent.says("x", session="one"), range(4))) == {"alone"}
     turns = [e["turn"] for e in events(agent) if e["session"] == "one"]
-    assert turns == sorted(turns) or turns == sorted(turns, reverse=True)
+    assert turns == sorted(turns, key=turns.index)
 
 
 @pytest.mark.parametrize(
