@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -91,8 +92,8 @@ def _parents(root: Path, home: Path) -> Iterator[Mount]:
 
 
 def _tools(root: Path) -> Iterator[Mount]:
-    """Interpreters on the PATH that are no part of the system, and heavy folders of the repository, read-only."""
-    prefixes: dict[Path, None] = {}
+    """Our interpreter, those on the PATH that are no part of the system, and heavy folders of the repository, read-only."""
+    prefixes: dict[Path, None] = {Path(sys.prefix): None, Path(sys.base_prefix): None}
     for entry in os.environ.get("PATH", "").split(os.pathsep):
         for name in ("python3", "python", "pytest"):
             tool = Path(entry) / name
