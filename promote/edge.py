@@ -133,7 +133,7 @@ class _Control:
         try:
             request = json.loads(line)
             op = request.pop("op")
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             return {"error": "not a request", "kind": "usage"}
         gate = self.gate
         try:

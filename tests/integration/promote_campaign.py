@@ -56,7 +56,7 @@ class Overlap:
 
     def _look(self) -> None:
         labels = {"evolve.service": self._rig.service, "evolve.role": "live"}
-        while not self._stop.wait(0.01):
+        while not self._stop.wait(0.02):
             running = [i.name for i in self._rig.runtime.find(labels) if i.status().running]
             if len(running) > 1:
                 self.seen = f"two live instances at once: {running}"
@@ -86,7 +86,7 @@ class Trial:
         rig = self.rig
         before = rig.live_image()
         target = before if self.plan.scenario in (BACK, DIES) else self._target(before)
-        with Traffic(rig, clients=3, pause=0.02) as traffic, Overlap(rig) as overlap:
+        with Traffic(rig, clients=3, pause=0.04) as traffic, Overlap(rig) as overlap:
             rig.kill_promoter()
             self._start()
             record = self._drive(target)
@@ -316,25 +316,29 @@ def _commit_something(rig: Rig) -> None:
 
 
 def every_point(points: dict[str, list[str]]) -> list[Plan]:
-    """Each forward point is a kill, each with one of the way back as the kill of its recovery; then what is left."""
-    back = [name for name in points[BROKEN] if name not in points[FORWARD]]
-    plans = [Plan(FORWARD, (name,)) for name in points[FORWARD]]
-    returning = [index for index, plan in enumerate(plans) if _recovers_backwards(plan.kills[0])]
-    for index, second in zip(returning, back, strict=False):
-        plans[index] = Plan(FORWARD, (plans[index].kills[0], second))
-    plans += [Plan(BROKEN, (name,)) for name in back[len(returning) :]]
-    plans += [Plan(CLOSES, (name,)) for name in points[CLOSES] if name.startswith("CLOSED")]
-    plans += [Plan(DIES, (name,)) for name in points[DIES] if name.startswith("SETTLE")]
-    plans += [
-        Plan(FORWARD, ("BAKE.begun", "BAKE.resumed")),
-        Plan(LATE, ("RB_FENCE.effect", "RB_CHOOSE.before")),
+    """Plans that together kill at every point once; each step's kill comes with others during its recovery."""
+    forward, back = points[FORWARD], [name for name in points[BROKEN] if name not in points[FORWARD]]
+    steps = [name for name in forward if _turns_back(name)]
+    asked = [name for name in forward if name.startswith(("REQUESTED", "ACCEPTED"))]
+    plans = [
+        Plan(FORWARD, (*asked, "PREFLIGHT.before", "PREFLIGHT.intent", "PREFLIGHT.effect")),
+        Plan(FORWARD, ("PREFLIGHT.done", "HOLD.before")),
+        Plan(FORWARD, ("RELEASED.done", "BAKE.resumed", "BAKE.judged")),
+        Plan(FORWARD, ("RELEASED.opened", "COMMITTED.before", "COMMITTED.within")),
+        Plan(FORWARD, ("BAKE.begun", "COMMITTED.done")),
+        *(Plan(FORWARD, (name,)) for name in forward if name.startswith("TERMINAL")),
+        Plan(CLOSES, ("CLOSED.before", "CLOSED.done")),
+        Plan(DIES, tuple(name for name in points[DIES] if name.startswith("SETTLE"))),
+        Plan(LATE, ("RB_FENCE.effect", "RB_CHOOSE.before", "RB_START.effect")),
     ]
+    plans += [Plan(FORWARD, (first, *back[index :: len(steps)])) for index, first in enumerate(steps)]
     return plans
 
 
-def _recovers_backwards(name: str) -> bool:
-    steps = ("HOLD", "DRAIN", "FENCE", "CLONE", "START", "PROBE")
-    return name.split(".")[0] in steps and name != "HOLD.before"
+def _turns_back(name: str) -> bool:
+    """Killed here, the swap is rolled back: after HOLD's intent and before the release."""
+    names = ("HOLD", "DRAIN", "FENCE", "CLONE", "START", "PROBE")
+    return (name.split(".")[0] in names and name != "HOLD.before") or name == "RELEASED.before"
 
 
 def random_plan(points: dict[str, list[str]], dice: random.Random) -> Plan:

@@ -1,0 +1,325 @@
+"""The embedded edge as a process, in front of real services on unix sockets."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from promote_rig import ROOT, TINY, Images, Rig, Traffic, until
+
+from promote.edge import EmbeddedEdge
+from promote.gate import Target
+
+
+class Tiny:
+    """The tiny substrate as a plain process: what is tried here is the edge."""
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        self.socket = folder / f"agent-{epoch}.sock"
+        self.epoch = epoch
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(TINY),
+            "AGENT_SOCKET": str(self.socket),
+            "STATE_DIR": str(folder / "state"),
+            "INSTANCE_EPOCH": str(epoch),
+        }
+        self.process = subprocess.Popen([sys.executable, "-m", "service"], env=env, cwd=TINY)
+        until(self._answers, 20.0)
+
+    def _answers(self) -> bool:
+        with closing(socket.socket(socket.AF_UNIX)) as link:
+            link.connect(str(self.socket))
+        return True
+
+    @property
+    def target(self) -> Target:
+        return Target(str(self.socket), self.epoch, "sha256:tiny")
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait()
+
+
+class Scripted:
+    """A service on a unix socket that shows what reached it and answers what it is told to."""
+
+    def __init__(self, path: Path, answer: Callable[[socket.socket, bytes], None]) -> None:
+        self.seen: list[bytes] = []
+        self._answer = answer
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(16)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            link, _ = self._server.accept()
+            with link:
+                request = link.recv(1 << 20)
+                if not request:
+                    return
+                self.seen.append(request)
+                self._answer(link, request)
+
+    def close(self, path: Path) -> None:
+        with closing(socket.socket(socket.AF_UNIX)) as link:
+            link.connect(str(path))
+            link.shutdown(socket.SHUT_WR)
+            self._thread.join()
+        self._server.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """Only its edge is used."""
+    made = Rig(tmp_path / "home", Images(tmp_path / "images"))
+    made.start_edge()
+    yield made
+    made.close()
+
+
+def send(
+    rig: Rig, method: str, path: str, body: bytes = b"", **headers: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    with closing(http.client.HTTPConnection("127.0.0.1", rig.port, timeout=30)) as link:
+        link.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = link.getresponse()
+        return answer.status, answer.msg, answer.read()
+
+
+def test_requests_of_every_kind_of_client_survive_five_swaps(rig: Rig, tmp_path: Path) -> None:
+    service = Tiny(tmp_path, 1)
+    rig.edge.point_at(service.target)
+    rig.edge.release()
+    try:
+        with Traffic(rig, clients=8, pause=0.0) as traffic:
+            for epoch in range(2, 7):
+                time.sleep(0.2)
+                rig.edge.hold()
+                until(lambda: rig.edge.status().inflight == 0, 20.0)
+                service.end()
+                service = Tiny(tmp_path, epoch)
+                rig.edge.point_at(service.target)
+                assert rig.edge.release() > 0
+            time.sleep(0.2)
+        assert traffic.lost_or_doubled() == []
+        assert {item.status for item in traffic.sent} == {200}
+        assert len(traffic.sent) > 100
+        marks = [mark for epoch in range(1, 7) for mark in rig.edge.turns(epoch, 0)]
+        assert len(marks) == len(traffic.sent)
+        assert {mark.status for mark in marks} == {200}
+    finally:
+        service.end()
+
+
+def test_an_instance_that_dies_under_requests_costs_none_of_them(rig: Rig, tmp_path: Path) -> None:
+    service = Tiny(tmp_path, 1)
+    rig.edge.point_at(service.target)
+    rig.edge.release()
+    try:
+        with Traffic(rig, clients=6, pause=0.0) as traffic:
+            for epoch in range(2, 5):
+                time.sleep(0.2)
+                service.end(signal.SIGKILL)
+                service = Tiny(tmp_path, epoch)
+                rig.edge.point_at(service.target)
+            time.sleep(0.2)
+        assert traffic.lost_or_doubled() == []
+        assert {item.status for item in traffic.sent} == {200}
+    finally:
+        service.end()
+
+
+def test_an_edge_that_was_killed_with_its_gate_shut_comes_back_shut(rig: Rig, tmp_path: Path) -> None:
+    service = Tiny(tmp_path, 1)
+    try:
+        rig.edge.point_at(service.target)
+        rig.edge.release()
+        assert rig.ask("echo a", "s")[0] == 200
+        rig.edge.hold()
+        assert rig.edge_process is not None
+        rig.edge_process.kill()
+        rig.edge_process.wait()
+        rig.start_edge()
+        status = rig.edge.status()
+        assert status.held
+        assert status.target == service.target
+        answers: list[int] = []
+        waiting = threading.Thread(target=lambda: answers.append(rig.ask("echo b", "s")[0]))
+        waiting.start()
+        until(lambda: rig.edge.status().parked == 1, 10.0)
+        assert answers == []
+        rig.edge.release()
+        waiting.join()
+        assert answers == [200]
+    finally:
+        service.end()
+
+
+def test_health_passes_a_shut_gate(rig: Rig, tmp_path: Path) -> None:
+    assert send(rig, "GET", "/healthz")[0] == 503
+    service = Tiny(tmp_path, 1)
+    try:
+        rig.edge.point_at(service.target)
+        assert rig.edge.status().held
+        assert send(rig, "GET", "/healthz")[0] == 200
+        assert json.loads(send(rig, "GET", "/readyz")[2])["epoch"] == 1
+    finally:
+        service.end()
+
+
+def test_beyond_the_caps_a_request_is_refused_and_told_when_to_come_back(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "home", Images(tmp_path / "images"))
+    write = rig.write_configs
+
+    def small() -> None:
+        write()
+        path = rig.home / "edge.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "parked": 2, "hold_seconds": 1.0}))
+
+    rig.write_configs = small  # type: ignore[method-assign]
+    rig.start_edge()
+    try:
+        large = send(rig, "POST", "/v1/chat/completions", b"x" * (65 << 10))
+        assert (large[0], large[1]["retry-after"]) == (503, "1")
+        answers: list[tuple[int, str]] = []
+        started = time.monotonic()
+
+        def ask() -> None:
+            status, headers, _ = send(rig, "POST", "/v1/chat/completions", b"{}")
+            answers.append((status, headers["retry-after"]))
+
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert answers == [(503, "1")] * 5
+        assert time.monotonic() - started >= 1.0
+    finally:
+        rig.close()
+
+
+def test_ids_and_clock_are_stamped_by_the_edge(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    service = Scripted(path, lambda link, _: link.sendall(OK))
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    before = time.time()
+    send(rig, "POST", "/v1/chat/completions", b"{}", x_turn_clock="1.0", te="trailers")
+    send(rig, "POST", "/v1/chat/completions", b"{}", x_request_id="mine")
+    send(rig, "POST", "/v1/chat/completions", b"{}", x_request_id="")
+    service.close(path)
+    heads = [
+        dict(line.split(": ", 1) for line in seen.decode().split("\r\n\r\n")[0].split("\r\n")[1:])
+        for seen in service.seen
+    ]
+    assert len(heads[0]["x-request-id"]) == 26
+    assert before <= float(heads[0]["x-turn-clock"]) <= time.time()
+    assert "te" not in heads[0]
+    assert heads[1]["x-request-id"] == "mine"
+    assert len(heads[2]["x-request-id"]) == 26
+
+
+def test_a_reply_cut_before_its_end_is_asked_for_again_with_the_same_id(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    cuts = [OK[:-1], OK[:20], b""]
+
+    def answer(link: socket.socket, _: bytes) -> None:
+        link.sendall(cuts.pop() if cuts else OK)
+
+    service = Scripted(path, answer)
+    rig.edge.point_at(Target(str(path), 7, "d"))
+    rig.edge.release()
+    assert send(rig, "POST", "/v1/chat/completions", b"{}")[0] == 200
+    service.close(path)
+    ids = {line for seen in service.seen for line in seen.split(b"\r\n") if line.startswith(b"x-request-id")}
+    assert len(service.seen) == 4
+    assert len(ids) == 1
+    assert [mark.status for mark in rig.edge.turns(7, 0)] == [0, 200]
+
+
+def test_a_stream_is_passed_on_as_it_comes_and_a_cut_one_is_seen_to_be_cut(rig: Rig, tmp_path: Path) -> None:
+    path, more = tmp_path / "s.sock", threading.Event()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    def answer(link: socket.socket, _: bytes) -> None:
+        link.sendall(head + b"5\r\nfirst\r\n")
+        more.wait(20)
+
+    service = Scripted(path, answer)
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    with closing(http.client.HTTPConnection("127.0.0.1", rig.port, timeout=30)) as link:
+        link.request("POST", "/v1/chat/completions", b"{}")
+        reply = link.getresponse()
+        assert reply.read1(100) == b"first"
+        assert rig.edge.status().inflight == 1
+        more.set()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            reply.read()
+    service.close(path)
+    assert [mark.status for mark in rig.edge.turns(1, 0)] == [0]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_gets_400_and_nothing_else_breaks(rig: Rig, garbage: bytes) -> None:
+    with closing(socket.create_connection(("127.0.0.1", rig.port), timeout=10)) as link:
+        link.sendall(garbage)
+        assert link.recv(100).startswith(b"HTTP/1.1 400")
+    with closing(socket.create_connection(("127.0.0.1", rig.port), timeout=10)) as link:
+        link.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf")
+    assert rig.edge.status().parked == 0
+
+
+def test_a_wrong_configuration_is_one_line(rig: Rig, tmp_path: Path) -> None:
+    def run(**changes: object) -> tuple[int, str]:
+        path = tmp_path / "edge.json"
+        base = {"port": 0, "control": str(tmp_path / "c.sock"), "state_file": str(tmp_path / "s.json")}
+        path.write_text(json.dumps({**base, **changes}))
+        argv = [sys.executable, "-m", "promote.edge", "--config", str(path)]
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30, check=False)
+        return done.returncode, done.stderr
+
+    code, words = run(host="0.0.0.0")
+    assert (code, len(words.splitlines())) == (2, 1)
+    assert "loopback" in words
+    code, words = run(port=rig.port)
+    assert (code, len(words.splitlines())) == (5, 1)
+    assert "in use" in words
+    code, words = run(colour="red")
+    assert (code, len(words.splitlines())) == (2, 1)
+    assert "colour" in words
+
+
+def test_the_control_socket_answers_nonsense_with_an_error(rig: Rig) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as link:
+        link.connect(str(rig.home / "run" / "edge.sock"))
+        for line in (b"nonsense\n", b'{"op": "explode"}\n', b'{"op": "point_at", "x": 1}\n', b"[]\n"):
+            link.sendall(line)
+            assert "error" in json.loads(link.recv(4096))
+    assert EmbeddedEdge(rig.home / "run" / "edge.sock").status().port == rig.port
+    assert rig.edge.turns(99, 0) == []
