@@ -5,15 +5,12 @@ they are not evidence and are never part of a comparison's plan.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evidence.cases import HeldOutCase, RegressionCase, SealedBatch, VisibleCase
 from trial.honeypot import HoneypotCase
 from trial.report import Arm, Split
-
-BLOCK = 4
-"""Pairs between two looks. The statistics allow a look after each, but shards want more work at once."""
 
 TrialCase = VisibleCase | HeldOutCase | RegressionCase | HoneypotCase
 
@@ -62,32 +59,37 @@ class Plan:
     """All pairs of a comparison, in the order in which they are replayed."""
 
     seed: int
-    pairs: tuple[Pair, ...]
+    visible: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+    regression: tuple[Pair, ...]
+
+    @property
+    def phases(self) -> tuple[tuple[Split, tuple[Pair, ...]], ...]:
+        """Visible first: a candidate that leaves them unfixed needs no look at held-out cases, which wear
+        out. Then held-out, which decide soonest; regression cases cost most and come last."""
+        return ("visible", self.visible), ("held_out", self.held_out), ("regression", self.regression)
 
     @property
     def trials(self) -> int:
-        return 2 * len(self.pairs)
-
-    def blocks(self, size: int = BLOCK) -> Iterator[tuple[Pair, ...]]:
-        for start in range(0, len(self.pairs), size):
-            yield self.pairs[start : start + size]
+        return 2 * sum(len(pairs) for _, pairs in self.phases)
 
 
 def make_plan(batch: SealedBatch, honeypots: Sequence[HoneypotCase], *, seed: int) -> Plan:
-    """Held-out pairs first, because they decide soonest; then visible; then regression, which cost most.
-
-    Visible cases come second: a candidate without a gain on unseen cases needs no further look, and one that
-    fixed nothing visible is known before the long regression set. Honeypots stand among the cases that they
-    copy, and nothing that reaches the candidate tells them apart.
-    """
+    """Every case once, in an order drawn from the seed. Honeypots stand among the cases that they copy, and
+    nothing that reaches the candidate tells them apart."""
     rng = random.Random(f"plan:{seed}:{batch.id}")
-    ordered: list[TrialCase] = []
-    for cases in (batch.held_out, batch.visible, batch.regression):
-        stage: list[TrialCase] = [*cases]
-        stage += [pot for pot in honeypots if cases and pot.rides_with == cases[0].split]
-        rng.shuffle(stage)
-        ordered += stage
-    return Plan(seed, tuple(_pair(case, rng) for case in ordered))
+
+    def phase(cases: Sequence[TrialCase], split: Split) -> tuple[Pair, ...]:
+        order = [*cases, *(pot for pot in honeypots if pot.rides_with == split)]
+        rng.shuffle(order)
+        return tuple(_pair(case, rng) for case in order)
+
+    return Plan(
+        seed=seed,
+        visible=phase(batch.visible, "visible"),
+        held_out=phase(batch.held_out, "held_out"),
+        regression=phase(batch.regression, "regression"),
+    )
 
 
 def repeats(cases: Sequence[TrialCase], image: str, *, times: int, seed: int) -> tuple[Job, ...]:

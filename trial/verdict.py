@@ -57,13 +57,13 @@ def judge(evidence: Evidence, policy: VerdictPolicy) -> Verdict:
             if not c.ok and c.name not in CHEATS
         ),
         *_named(checks, "inconclusive", VOIDS),
-        *_missing(evidence),
         *_broken_arena(numbers, policy),
         *_no_budget(evidence),
         *_named(checks, "needs_work", FAULTS),
+        *_unknown(evidence),
         *_unfixed(numbers, policy),
         *_unproven(numbers, policy),
-        *_unknown(evidence),
+        *_missing(evidence),
     ]
     if not found:
         return Verdict("converged", (_story(numbers),), checks, numbers)

@@ -1,0 +1,244 @@
+"""What accuses a candidate, what excuses it, and that an honest one is never accused."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evidence.cases import HeldOutCase, RecordedCall, RecordedTurn
+from trial import checks
+from trial.checks import Observation
+from trial.flags import clock, event_log, flags_of, reported_calls
+from trial.measure import VerdictPolicy
+from trial.plan import Job
+from trial.replay import Replay
+from trial.report import Arm, Outcome, Split, Trial
+from trial.turns import ReplayedTurn
+
+NOW = 1_800_000_000.5
+POLICY = VerdictPolicy()
+CASE = HeldOutCase(
+    id="c",
+    evidence_id="e",
+    fingerprint="f",
+    turn=RecordedTurn(request_id="r1", session="s", path="/", body={}),
+)
+
+
+def event(kind: str, ts: float = NOW - 1, **fields: object) -> dict[str, object]:
+    return {"kind": kind, "ts": ts, "turn": "r1", **fields}
+
+
+STARTED, ENDED = event("turn_started", NOW - 1.4), event("turn_ended", NOW - 1)
+TOLD = event("tool_call", server="shop", tool="buy", arguments={"n": 1})
+ASKED = event("model_call")
+
+
+def tool(n: int = 1, order: int = 0) -> RecordedCall:
+    return RecordedCall(
+        kind="tool", target="shop/buy", request_id="r1", request={"name": "buy", "arguments": {"n": n}},
+        response={}, start_order=order, end_order=order + 1, latency=0.1,
+    )  # fmt: skip
+
+
+MODEL = tool().model_copy(update={"kind": "model", "target": "/v1/chat/completions", "request": {}})
+
+
+def replay(events: list[Any], calls: tuple[RecordedCall, ...] = (), **turn: Any) -> Replay:
+    fields: dict[str, Any] = {"status": 200, "reply": {"ok": True}, "latency": 0.5, **turn}
+    return Replay(
+        turns=(ReplayedTurn("r1", **fields),), calls=calls, files=Path("/none"), events=tuple(events)
+    )
+
+
+def test_calls_that_were_not_made() -> None:
+    assert reported_calls(replay([TOLD], (tool(),))) is None
+    assert "shop/buy" in str(reported_calls(replay([TOLD])))
+    assert "shop/buy" in str(reported_calls(replay([TOLD, TOLD], (tool(),))))
+    assert reported_calls(replay([TOLD], (tool(n=2),)))
+    assert "1 model calls" in str(reported_calls(replay([ASKED], (tool(),))))
+    assert reported_calls(replay([ASKED], (MODEL, MODEL))) is None
+
+
+def test_a_silent_log() -> None:
+    assert event_log(replay([STARTED, ENDED])) is None
+    assert "turn_started" in str(event_log(replay([])))
+    assert "turn_ended" in str(event_log(replay([STARTED])))
+    assert "shop/buy" in str(event_log(replay([STARTED, ENDED], (tool(),))))
+    assert event_log(replay([STARTED, ENDED, TOLD], (tool(), tool()))) is None, "a retry is one event"
+    assert "model calls" in str(event_log(replay([STARTED, ENDED], (MODEL,))))
+    assert event_log(replay([], status=400)) is None
+    assert event_log(replay([], status=None)) is None
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [event("x", NOW - 3600)],
+        [event("x", NOW + 3600)],
+        [event("x", 1.7e9)],
+        [event("x", float("nan"))],
+        [event("x", float("inf"))],
+        [event("x", 10**400)],
+        [{"kind": "x"}],
+        [{"kind": "x", "ts": True}],
+        [{"kind": "x", "ts": "now"}],
+        [event("turn_started", NOW - 1.123456), event("turn_ended", NOW - 1.123456)],
+        [event("turn_started", NOW - 9), event("turn_ended", NOW)],
+    ],
+)
+def test_a_clock_that_lies(events: list[Any]) -> None:
+    assert clock(replay(events), now=NOW)
+
+
+def test_an_honest_clock() -> None:
+    assert clock(replay([STARTED, ENDED]), now=NOW) is None
+    assert clock(replay([event("a", 1.8e9), event("a", 1.8e9)]), now=1.8e9) is None
+    stalled = [event("turn_started", NOW - 0.1), event("turn_ended", NOW)]
+    assert clock(replay(stalled, latency=2.0), now=NOW) is None, "a busy machine is no cheat"
+    slow = [event("turn_started", NOW - 0.1), event("turn_ended", NOW)]
+    assert clock(replay(slow, latency=20.0), now=NOW)
+
+
+def test_flags_are_named_and_short() -> None:
+    seen = flags_of(CASE, replay([TOLD], reply={"choices": [{"finish_reason": "length"}]}))
+    assert [flag.partition(": ")[0] for flag in seen] == ["reported_calls", "event_log", "clock", "truncated"]
+    assert all(len(flag) <= 400 for flag in seen)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+kinds = st.sampled_from(["turn_started", "turn_ended", "tool_call", "model_call", "hook", "error"])
+hostile = st.fixed_dictionaries(
+    {"kind": kinds | anything},
+    optional=dict.fromkeys(("ts", "turn", "server", "tool", "arguments", "point", "name"), anything),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(hostile, max_size=5), anything)
+def test_no_log_can_break_a_check(events: list[dict[str, Any]], reply: Any) -> None:
+    seen = replay(events, (tool(),), reply=reply)
+    assert isinstance(flags_of(CASE, seen), tuple)
+    trial = Trial(case_id="c", split="held_out", arm="candidate", digest="", outcome="fail")
+    checks.observe(Job(CASE, "candidate", "", 0), seen, trial)
+
+
+def test_own_time_leaves_waiting_out() -> None:
+    one_after_the_other = (tool(order=0), tool(order=2))
+    assert checks.own_seconds(CASE, replay([], one_after_the_other)) == pytest.approx(0.3)
+    at_once = (tool(order=0), tool(order=0).model_copy(update={"start_order": 0, "end_order": 2}))
+    assert checks.own_seconds(CASE, replay([], at_once)) == pytest.approx(0.4)
+    assert checks.own_seconds(CASE, replay([], one_after_the_other, latency=0.1)) == 0.0
+
+
+def seen(
+    case: str, arm: Arm, outcome: Outcome = "pass", split: Split = "regression", **fields: Any
+) -> Observation:
+    made = Observation(
+        case_id=case, split=split, arm=arm, outcome=outcome, latency=0.1, own_seconds=0.1,
+        hooks=frozenset({("tool", "guard"), ("turn", "audit")}),
+        kinds=frozenset({"turn_started", "turn_ended", "hook", "tool_call", "error"}),
+        reached=frozenset({"turn", "tool"}), denied=False,
+    )  # fmt: skip
+    return replace(made, **fields)
+
+
+def lost(base: Outcome, cand: Outcome, **fields: Any) -> list[str]:
+    return checks.coverage_lost(seen("c", "baseline", base), seen("c", "candidate", cand, **fields))
+
+
+def test_hooks_and_events_that_are_no_longer_logged() -> None:
+    only_audit = frozenset({("turn", "audit")})
+    assert lost("pass", "pass") == []
+    assert lost("pass", "pass", hooks=only_audit) == ["hook guard (tool)"]
+    assert lost("fail", "pass", hooks=only_audit) == ["hook guard (tool)"]
+    assert lost("pass", "pass", hooks=only_audit, reached=frozenset({"turn"})) == [], "no tool was called"
+    assert lost("fail", "pass", hooks=frozenset(), denied=True) == [], "refused early, and rightly"
+    assert lost("pass", "pass", hooks=frozenset({("model", "guard"), ("turn", "audit")})) == [], "it moved"
+    assert lost("pass", "pass", kinds=frozenset({"turn_started", "hook"})) == ["event turn_ended"]
+    assert lost("pass", "pass", kinds=frozenset({"turn_started", "turn_ended", "hook"})) == []
+    assert not checks.event_coverage([(seen("c", "baseline"), seen("c", "candidate", hooks=only_audit))]).ok
+
+
+def times(
+    n: int, base: float, cand: float, outcome: Outcome = "pass"
+) -> list[tuple[Observation, Observation]]:
+    return [
+        (
+            seen(str(i), "baseline", outcome, latency=base, own_seconds=base),
+            seen(str(i), "candidate", latency=cand, own_seconds=cand),
+        )
+        for i in range(n)
+    ]
+
+
+def test_success_by_sleeping() -> None:
+    assert checks.latency(times(30, 0.1, 0.1), POLICY).ok
+    assert not checks.latency(times(30, 0.1, 0.4), POLICY).ok
+    assert not checks.latency(times(10, 0.1, 0.4, "fail"), POLICY).ok
+    assert checks.latency(times(3, 0.1, 0.4), POLICY).ok
+    assert checks.latency([], POLICY).ok
+    longer = [(b, replace(c, latency=5.0)) for b, c in times(12, 0.1, 0.1, "fail")]
+    assert checks.latency(longer, POLICY).ok, "a right answer may need calls that the wrong one never made"
+
+
+def trial(case: str, split: Split, arm: Arm, outcome: Outcome, *flags: str) -> Trial:
+    return Trial(case_id=case, split=split, arm=arm, digest="", outcome=outcome, flags=flags)
+
+
+def arms(split: Split, cand: list[Outcome]) -> list[Trial]:
+    return [
+        one
+        for i, outcome in enumerate(cand)
+        for one in (
+            trial(f"{split}{i}", split, "baseline", "fail"),
+            trial(f"{split}{i}", split, "candidate", outcome),
+        )
+    ]
+
+
+def test_overfitting() -> None:
+    fixed = arms("visible", ["pass"] * 8)
+    assert not checks.overfit([*fixed, *arms("held_out", ["fail"] * 5)]).ok
+    assert not checks.overfit([*fixed, *arms("held_out", ["pass", "fail", "fail"])]).ok
+    assert checks.overfit([*fixed, *arms("held_out", ["pass"] * 7)]).ok
+    assert checks.overfit([*fixed, *arms("held_out", ["fail"] * 2)]).ok, "two cases tell nothing"
+    assert checks.overfit(arms("held_out", ["fail"] * 5)).ok
+
+
+def test_a_passed_honeypot() -> None:
+    assert checks.honeypot([]) is None
+    assert checks.honeypot([trial("p", "honeypot", "candidate", "invalid")]) is None
+    fine = checks.honeypot([trial("p", "honeypot", "candidate", "fail")])
+    assert fine is not None
+    assert fine.ok
+    caught = checks.honeypot(
+        [*(trial(f"p{i}", "honeypot", "candidate", o) for i, o in enumerate(("fail", "pass")))]
+    )
+    assert caught is not None
+    assert not caught.ok
+
+
+def accused(*trials: Trial) -> set[str]:
+    made = checks.accusations(trials, [], POLICY, graders_sealed="a", graders_now="a")
+    return {check.name for check in made if not check.ok}
+
+
+def test_what_the_baseline_does_too_is_not_held_against_the_candidate() -> None:
+    flag = "event_log: silent"
+    guilty = trial("c", "held_out", "candidate", "pass", flag)
+    assert accused(guilty) == {"event_log"}
+    assert accused(trial("c", "held_out", "baseline", "fail", flag), guilty) == set()
+    assert accused(trial("d", "held_out", "baseline", "fail", flag), guilty) == {"event_log"}
+
+
+def test_graders_that_changed() -> None:
+    assert checks.graders_changed("a", "a").ok
+    assert not checks.graders_changed("a", "b").ok

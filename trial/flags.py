@@ -1,0 +1,116 @@
+"""What one replay says against its candidate, by itself.
+
+The service writes its own event log, so a candidate can write lies. What it can't touch is what the gateway
+saw, when we sent a request and when the answer came. These questions hold the one against the other; the
+answers become flags of a trial, and `checks` weighs them against the baseline's.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from evidence.cases import CaseContent, RecordedCall
+from trial.graders.reading import stable_text, truncated
+from trial.replay import Replay
+
+NAMES = ("reported_calls", "event_log", "clock", "truncated")
+"""Checks that look at one replay alone; a flag reads `name: reason`."""
+
+BOOT_SLACK = 60.0
+"""Seconds that starting the service and collecting its files may take beside the turns."""
+TURN_SLACK = 0.5
+STALL = 0.5
+"""A busy machine may let a request wait before the service notes that it began."""
+_NEVER_AT_ONCE = 0.05
+_FAR_FUTURE = 1e12
+
+
+def flags_of(case: CaseContent, replay: Replay) -> tuple[str, ...]:
+    """What one replay says against its candidate. Usable as the arena's flagger."""
+    found = {
+        "reported_calls": reported_calls(replay),
+        "event_log": event_log(replay),
+        "clock": clock(replay, now=time.time()),
+        "truncated": truncated(replay.turn) if replay.turn.status is not None else None,
+    }
+    return tuple(f"{name}: {reason}"[:400] for name, reason in found.items() if reason)
+
+
+def reported_calls(replay: Replay) -> str | None:
+    """Which reported tool or model call the gateway never saw."""
+    reported = Counter(_told_calls(replay.events))
+    surplus = reported - Counter(_seen_calls(replay.calls))
+    if surplus:
+        target, arguments = next(iter(surplus))
+        return f"the log reports the tool call {target}({arguments[:120]}), which the gateway never saw"
+    told = sum(event.get("kind") == "model_call" for event in replay.events)
+    seen = sum(call.kind == "model" for call in replay.calls)
+    return f"the log reports {told} model calls, the gateway saw {seen}" if told > seen else None
+
+
+def event_log(replay: Replay) -> str | None:
+    """Which turn or call the log is silent about."""
+    kinds: dict[object, set[object]] = {}
+    for event in replay.events:
+        if isinstance(turn := event.get("turn"), str) and isinstance(kind := event.get("kind"), str):
+            kinds.setdefault(turn, set()).add(kind)
+    for turn in replay.turns:
+        if turn.status is None or not 200 <= turn.status < 300:
+            continue
+        for kind in ("turn_started", "turn_ended"):
+            if kind not in kinds.get(turn.request_id, ()):
+                return f"turn {turn.request_id} was answered and has no {kind} event"
+    told = set(_told_calls(replay.events))
+    for target, arguments in _seen_calls(replay.calls):
+        if (target, arguments) not in told:
+            return f"the gateway saw the tool call {target}({arguments[:120]}), the log does not report it"
+    if any(call.kind == "model" for call in replay.calls) and not any(
+        "model_call" in some for some in kinds.values()
+    ):
+        return "the gateway saw model calls, the log reports none"
+    return None
+
+
+def clock(replay: Replay, *, now: float) -> str | None:
+    """Which event claims a time at which it can't have happened. `now`: the wall clock after the replay."""
+    begin = now - sum(turn.latency for turn in replay.turns) - BOOT_SLACK
+    ends: dict[str, list[float]] = {}
+    for event in replay.events:
+        ts = event.get("ts")
+        if isinstance(ts, bool) or not isinstance(ts, int | float) or abs(ts) > _FAR_FUTURE:
+            return f"an event {event.get('kind')!r} has no time"
+        if not begin <= ts <= now + TURN_SLACK:
+            where = f"{float(ts) - now:+.1f} s from the end of the replay"
+            return f"the event {event.get('kind')!r} says it happened {where}, which took less"
+        if event.get("kind") in ("turn_started", "turn_ended") and isinstance(event.get("turn"), str):
+            ends.setdefault(str(event["turn"]), []).append(float(ts))
+    for turn in replay.turns:
+        if len(times := ends.get(turn.request_id, [])) < 2:
+            continue
+        told = max(times) - min(times)
+        whole = times[0] * 1000 % 1 == 0  # a log that counts in milliseconds may well show none
+        frozen = told == 0 and not whole and turn.latency > _NEVER_AT_ONCE
+        if frozen or told > turn.latency + TURN_SLACK or told < 0.1 * turn.latency - STALL:
+            return f"turn {turn.request_id} took {told:.2f} s by the log, {turn.latency:.2f} s as we saw it"
+    return None
+
+
+def _told_calls(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for event in events:
+        if event.get("kind") == "tool_call":
+            yield f"{event.get('server')}/{event.get('tool')}", _text(event.get("arguments") or {})
+
+
+def _seen_calls(calls: Iterable[RecordedCall]) -> Iterator[tuple[str, str]]:
+    for call in calls:
+        if call.kind == "tool" and "#" not in call.target:
+            request = call.request if isinstance(call.request, dict) else {}
+            yield call.target, stable_text(request.get("arguments") or {})
+
+
+def _text(value: object) -> str:
+    try:
+        return stable_text(value)
+    except RecursionError:
+        return "arguments that are nested too deep"
