@@ -3,14 +3,13 @@
 import os
 import re
 import secrets
-import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from containers import cgroups, host, images, layers, processes
+from containers import cgroups, host, images, layers, prepare, processes
 from containers.capabilities import Capabilities, describe
 from containers.launch import Launched, Orders, launch
 from containers.registry import Record, Registry, bwrap_status
@@ -32,7 +31,6 @@ GONE_SECONDS = 30.0
 MONITOR_SECONDS = 5.0
 EXIT_UNKNOWN = 255
 """Reported when an instance is gone and its monitor was killed before it could write down how it ended."""
-_UTC = b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
 _FIRST_UID, _UIDS = 1 << 30, 1 << 29
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COMPILE = (
@@ -175,37 +173,75 @@ class BubblewrapRuntime:
         return self._exit_code(record)
 
     def _start(self, digest: str, spec: InstanceSpec) -> Instance:
-        stored = self._images.load(digest) if digest else None
-        if stored is not None and stored.interpreter != self._interpreter:
-            raise ImageMissing(
-                f"image {digest} was built on another interpreter or system libraries: build it again"
-            )
-        layer = self._layers.load(stored.layer) if stored is not None and stored.layer else None
-        if layer is not None and stored is not None and layer.digest != stored.layer_digest:
-            raise ImageMissing(f"the dependency layer of image {digest} is another one: build it again")
+        stored, layer = self._verified(digest)
+        if spec.argv[0] in ("@serve", "@launch") and stored is None:
+            raise RuntimeBroken(f"{spec.name}: {spec.argv[0]} needs an image")
         shim = self._shims.path(stored.shim if stored is not None else self._shims.current())
-        private = self._registry.prepare(spec.name)
-        uid = _FIRST_UID + secrets.randbelow(_UIDS)
-        made = InstanceFiles(
-            shim=str(shim),
-            etc=str(_make_etc(private, uid)),
-            empty=str(self._shims.empty()),
-            app=str(self._images.path(digest) / "app") if stored is not None else None,
-            deps=str(layer.path) if layer is not None else None,
-            uid=uid,
-            gid=uid,
-        )
-        prepared = replace(spec, mounts=tuple(self._prepare_mount(mount, uid) for mount in spec.mounts))
-        orders = self._orders(prepared, stored, uid)
-        command = arguments(self._layout, made, prepared)
-        launched = launch(
-            command, private, prepared, orders, lambda child: self._register(digest, prepared, uid, child)
-        )
+        uid = self._choose_uid(spec)
+        with prepare.generation_lock(spec) as lock:
+            takes_state = lock is not None or spec.argv[0] != "@serve"
+            mounts = prepare.mounts(spec, uid if self._mode == "root" else None, own=takes_state)
+            prepared = replace(spec, mounts=mounts)
+            private = self._registry.prepare(spec.name)
+            files = InstanceFiles(
+                shim=str(shim),
+                etc=str(prepare.make_etc(private, uid)),
+                empty=str(self._shims.empty()),
+                app=str(self._images.path(digest) / "app") if stored is not None else None,
+                deps=str(layer.path) if layer is not None else None,
+                uid=uid,
+                gid=uid,
+            )
+            try:
+                launched = launch(
+                    arguments(self._layout, files, prepared),
+                    private,
+                    prepared,
+                    self._orders(prepared, stored, uid, lock),
+                    lambda child: self._register(digest, prepared, uid, child),
+                )
+            except RuntimeBroken:
+                self._forget_failed(spec.name)
+                raise
+        self._launched[spec.name] = launched
         record = self._registry.read(spec.name)
         if record is None:
             raise RuntimeBroken(f"{spec.name}: its record vanished while it started")
-        self._launched[spec.name] = launched
         return self.handle(record)
+
+    def _verified(self, digest: str) -> tuple[images.StoredImage | None, layers.Layer | None]:
+        """The image and its layer after every byte was checked. Raises ImageMissing."""
+        if not digest:
+            return None, None
+        stored = self._images.load(digest)
+        if stored.interpreter != self._interpreter:
+            raise ImageMissing(
+                f"image {digest} is for another interpreter or system libraries: build it again"
+            )
+        layer = self._layers.load(stored.layer) if stored.layer else None
+        if layer is not None and layer.digest != stored.layer_digest:
+            raise ImageMissing(f"the dependency layer of image {digest} is another one: build it again")
+        return stored, layer
+
+    def _choose_uid(self, spec: InstanceSpec) -> int:
+        """One of its own; the one that already owns its state if nobody runs under it, which saves giving
+        away every file of a large state directory at each start."""
+        used = {record.uid for record in self._registry.all() if record.init.alive()}
+        for mount in spec.mounts:
+            if mount.writable and mount.source.exists():
+                owner = mount.source.stat().st_uid
+                if _FIRST_UID <= owner < _FIRST_UID + _UIDS and owner not in used:
+                    return owner
+        while (uid := _FIRST_UID + secrets.randbelow(_UIDS)) in used:
+            continue
+        return uid
+
+    def _forget_failed(self, name: str) -> None:
+        record = self._registry.read(name)
+        if record is None:
+            self._registry.forget(name)
+        else:
+            self._bury(record)
 
     def _register(
         self, digest: str, spec: InstanceSpec, uid: int, child: tuple[int, int]
@@ -231,7 +267,9 @@ class BubblewrapRuntime:
         )
         return {"memory": "memory" in held}
 
-    def _orders(self, spec: InstanceSpec, stored: images.StoredImage | None, uid: int) -> Orders:
+    def _orders(
+        self, spec: InstanceSpec, stored: images.StoredImage | None, uid: int, lock: int | None
+    ) -> Orders:
         env = {
             "HOME": "/tmp",
             "LANG": "C.UTF-8",
@@ -243,28 +281,14 @@ class BubblewrapRuntime:
         if stored is not None:
             env |= {"IMAGE_DIGEST": stored.digest, "BOOT_NONCE": secrets.token_hex(8)}
         substrate = stored.substrate if stored is not None else {}
-        if spec.argv[0] in ("@serve", "@launch") and stored is None:
-            raise RuntimeBroken(f"{spec.name}: {spec.argv[0]} needs an image")
         return Orders(
             uid=uid if self._mode == "root" else None,
             env={**env, **spec.env},
             command=tuple(substrate.get("command", ())),
             preload=tuple(substrate.get("preload", ())),
             drain_signal=str(substrate.get("drain_signal", "SIGTERM")),
+            lock=lock,
         )
-
-    def _prepare_mount(self, mount: Mount, uid: int) -> Mount:
-        try:
-            source = mount.source.resolve(strict=True)
-        except OSError as error:
-            raise RuntimeBroken(f"cannot mount {mount.source}: {error.strerror}") from None
-        if self._mode == "root" and mount.writable:
-            own_tree(source, uid)
-        elif self._mode == "root" and source.is_dir():
-            source.chmod(
-                source.stat().st_mode | 0o005
-            )  # its parents stay closed; inside, an unprivileged uid reads it
-        return replace(mount, source=source)
 
     def _adopt(self, record: Record, digest: str, spec: InstanceSpec) -> Instance:
         if record.digest != digest:
@@ -331,31 +355,4 @@ class BubblewrapRuntime:
             self.kill(instance)
             self.remove(instance)
         if self._mode == "root":
-            own_tree(folder, os.geteuid())
-
-
-def own_tree(top: Path, uid: int) -> None:
-    """Give a whole tree to `uid`, following no link."""
-    for _, folders, names, here in os.fwalk(top):
-        if os.fstat(here).st_uid != uid:
-            os.fchown(here, uid, uid)
-        for name in [*folders, *names]:
-            if os.stat(name, dir_fd=here, follow_symlinks=False).st_uid != uid:
-                os.chown(name, uid, uid, dir_fd=here, follow_symlinks=False)
-    if not top.is_dir():
-        os.chown(top, uid, uid, follow_symlinks=False)
-
-
-def _make_etc(private: Path, uid: int) -> Path:
-    etc = private / "etc"
-    etc.mkdir(mode=0o755)
-    made = {
-        "passwd": f"agent:x:{uid}:{uid}:agent:/tmp:/bin/sh\n",
-        "group": f"agent:x:{uid}:\n",
-        "hosts": "127.0.0.1 localhost\n::1 localhost\n",
-        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    }
-    for name, text in made.items():
-        (etc / name).write_text(text)
-    (etc / "localtime").write_bytes(_UTC)
-    return etc
+            prepare.own_tree(folder, os.geteuid())

@@ -26,7 +26,7 @@ from containers.spec import SECCOMP_FD, STATUS_FD
 
 START_SECONDS = 30.0
 LOG_BYTES = 8 << 20
-_CONFIG_FD, _LOG_FD, _READY_FD, _LIFELINE_FD = 3, 4, 5, 6
+_CONFIG_FD, _LOG_FD, _READY_FD, _LIFELINE_FD, _LOCK_FD = 3, 4, 5, 6, 9
 _REFUSED_BY_SHIM = (97, 98)
 
 
@@ -39,6 +39,8 @@ class Orders:
     command: tuple[str, ...]
     preload: tuple[str, ...]
     drain_signal: str
+    lock: int | None = None
+    """The descriptor of the generation's lock, if we hold it: PID 1 inherits it."""
 
 
 @dataclass
@@ -109,6 +111,8 @@ def launch(
         lifeline = None
         if not spec.survives_caller:
             inside[_LIFELINE_FD], lifeline = pipes.pipe()
+        if orders.lock is not None:
+            inside[_LOCK_FD] = pipes.add(os.dup(orders.lock))
         stdin = stdout = None
         if spec.interactive:
             inside[0], stdin = pipes.pipe()
@@ -183,6 +187,7 @@ def _config(spec: InstanceSpec, orders: Orders, held: Mapping[str, bool]) -> byt
             "data_bytes": limits.memory_bytes if per_process else None,
             "wall_seconds": limits.wall_seconds,
         },
+        "lock_fd": None if orders.lock is None else _LOCK_FD,
         "log_cap": LOG_BYTES,
         "log_fd": _LOG_FD,
         "preload": orders.preload,

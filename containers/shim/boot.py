@@ -11,7 +11,6 @@ TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -79,7 +78,6 @@ def drop_privileges(uid: int | None, gid: int | None) -> None:
         die("cannot give up privileges", EXIT_BROKEN)
     if os.getuid() == 0 or os.geteuid() == 0:
         die("still root after the drop", EXIT_BROKEN)
-    prctl(PR_SET_PDEATHSIG, 9)  # bwrap's own was cleared by the change of uid
 
 
 def _clear_capabilities() -> None:

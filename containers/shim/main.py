@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 def main() -> None:
     config = boot.read_config()
     keep = {config["log_fd"], config["ready_fd"]}
-    if config["lifeline_fd"] is not None:
-        keep.add(config["lifeline_fd"])
+    keep |= {config[name] for name in ("lifeline_fd", "lock_fd") if config[name] is not None}
     boot.close_strangers(keep)
     for descriptor in keep:
         os.set_inheritable(descriptor, False)
@@ -29,7 +28,7 @@ def main() -> None:
     if mode == "@serve":
         from .serve import claim_generation
 
-        claim_generation(env.get("INSTANCE_EPOCH", ""))
+        claim_generation(env.get("INSTANCE_EPOCH", ""), config["lock_fd"])
     boot.drop_privileges(config["uid"], config["gid"])
     keeper = Keeper(
         config["log_fd"], config["log_cap"], config["lifeline_fd"], config["limits"]["wall_seconds"]

@@ -20,21 +20,22 @@ BEAT_SECONDS = 0.25
 HEARTBEAT = "/run/agent/heartbeat.json"
 
 
-def claim_generation(epoch: str) -> int:
-    """Hold the generation's lock (the descriptor is returned and lives as long as PID 1), or exit 97/98."""
+def claim_generation(epoch: str, lock: int | None) -> None:
+    """Be the generation's one writer, or exit 97/98. The engine opened and took `lock` before it touched a
+    file of the state; from here on PID 1 alone holds it, until it ends. None: somebody else has it."""
     try:
         with open("/ctl/.owner", encoding="ascii") as owner:
             text = owner.read(64).strip()
         if not text.isdecimal() or text != epoch:
             die(f"this generation belongs to epoch {text!r}, not to {epoch!r}", EXIT_WRONG_EPOCH)
-        lock = os.open("/ctl/.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         die(f"cannot read the generation's control folder: {error}", EXIT_WRONG_EPOCH)
     try:
+        if lock is None:
+            raise BlockingIOError
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         die("this generation already has a writer", EXIT_LOCKED)
-    return lock
 
 
 def serve(keeper: Keeper, config: dict[str, Any], env: dict[str, str]) -> int:

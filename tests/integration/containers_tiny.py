@@ -91,6 +91,15 @@ def ask(path: Path, code: str | None = None) -> dict[str, Any]:
         connection.close()
 
 
+def accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
 def make_tree(folder: Path, service: str = SERVICE) -> Path:
     folder.mkdir(parents=True)
     (folder / "service.py").write_text(service)
