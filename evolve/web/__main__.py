@@ -1,5 +1,6 @@
 """`python -m evolve.web`: the page as a process of its own, as the supervisor starts it."""
 
+import signal
 import sys
 from functools import partial
 
@@ -28,6 +29,9 @@ def run(product: Product) -> None:
 
 
 def main() -> int:
+    # uvicorn drains, then raises the signal again: this way everything is closed, and being stopped is no
+    # failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with Product.open(home_directory()) as product:
             run(product)

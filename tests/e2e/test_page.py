@@ -158,6 +158,10 @@ def test_every_page_fits_and_runs_nothing(
             page.screenshot(
                 path=tmp_path / f"{width}-{path.strip('/').replace('/', '-') or 'inbox'}.png", full_page=True
             )
+            narrow = (
+                "[...document.querySelectorAll('.asked')].some(e => e.clientWidth < 150 && e.clientWidth > 0)"
+            )
+            assert not page.evaluate(narrow), f"{path}: text squeezed into a column at {width}"
         assert all(url.startswith(address) for url in asked), "nothing else is ever contacted"
 
 

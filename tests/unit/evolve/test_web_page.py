@@ -268,6 +268,7 @@ def test_a_form_for_other_bytes_approves_nothing(visit: Visit) -> None:
             row.image = IMAGE
             session.add(row)
     assert (answer.status_code, visit.world.book.decisions) == (409, 0)
+    assert "made for something else" in answer.text
 
 
 def test_declining_takes_a_reason(visit: Visit) -> None:
