@@ -59,7 +59,6 @@ class Instances:
         """Own the generation, then start. The name is the key: running already means nothing is done."""
         self.generations.own(live.generation, live.epoch)
         run = self.run_dir(live.epoch)
-        run.mkdir(parents=True, exist_ok=True)
         labels = {
             "evolve.role": "live",
             "evolve.service": self.around.service,
@@ -69,6 +68,7 @@ class Instances:
         for dead in self.runtime.find(labels):
             if not dead.status().running:
                 self._forget(dead)
+        run.mkdir(parents=True, exist_ok=True)
         spec = InstanceSpec(
             name=f"{self.around.service}-{live.epoch}",
             role="live",

@@ -223,6 +223,8 @@ class Trial:
             say("a swap is open at rest")
         if self.plan.scenario != BACK and live not in (before, target):
             say("neither the old image nor the new one is live")
+        if record is not None and record.live_image != live:
+            say(f"the record says {record.live_image} is live, but {live} is")
         if self.plan.scenario in (BROKEN, LATE, CLOSES) and (
             live == target or self.result.state == "committed"
         ):
@@ -361,20 +363,28 @@ def run_all(
     lock = threading.Lock()
 
     def work(number: int) -> None:
-        with rig_in(folder / f"worker-{number}", images, bake_seconds=0.3, bake_turns=6) as rig:
-            rig.install()
-            while True:
-                with lock:
-                    if not queue:
-                        return
-                    plan = queue.pop(0)
-                try:
-                    result = Trial(rig, plan).run()
-                except (AssertionError, Refused, Unreachable, OSError) as error:
-                    result = Result(plan, problems=[f"{type(error).__name__}: {error}"])
-                with lock, (folder / "results.jsonl").open("a") as log:
-                    results.append(result)
-                    log.write(json.dumps(asdict(result)) + "\n")
+        place = 0
+        while queue:
+            place += 1
+            with rig_in(folder / f"worker-{number}-{place}", images, bake_seconds=0.3, bake_turns=6) as rig:
+                rig.install()
+                while _next_plan(rig):
+                    pass
+
+    def _next_plan(rig: Rig) -> bool:
+        """False when there is none, or when the trial left an installation that is not to be used again."""
+        with lock:
+            if not queue:
+                return False
+            plan = queue.pop(0)
+        try:
+            result = Trial(rig, plan).run()
+        except (AssertionError, Refused, Unreachable, OSError) as error:
+            result = Result(plan, problems=[f"{type(error).__name__}: {error}; {rig.tail()}"])
+        with lock, (folder / "results.jsonl").open("a") as log:
+            results.append(result)
+            log.write(json.dumps(asdict(result)) + "\n")
+        return not result.problems
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
     for thread in threads:

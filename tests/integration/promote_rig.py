@@ -26,7 +26,7 @@ from promote.approval import Approval, SignedApproval
 from promote.bundle import write_bundle
 from promote.client import PromoterClient
 from promote.edge import EmbeddedEdge
-from promote.keys import public_text, sign
+from promote.keys import public_text, sign, sign_as
 from promote.records import SwapRecord
 from promote.wire import Refused, Unreachable
 
@@ -39,7 +39,9 @@ TURN = "        status, reply = self.server.agent.handle(self.path, body, sessio
 OPEN = "    store = open_store(state)\n    events ="
 KINDS: Mapping[str, tuple[Patch, ...]] = {
     "base": (),
-    "good": (("service/turns.py", '"reverse": lambda text: text[::-1],', '"reverse": lambda text: text[::-1],\n'),),
+    "good": (
+        ("service/turns.py", '"reverse": lambda text: text[::-1],', '"reverse": lambda text: text[::-1],\n'),
+    ),
     "crash": (("service/__main__.py", OPEN, "    raise SystemExit(3)\n" + OPEN),),
     "refuses": (("service/__main__.py", TURN, TURN + "        status, reply = 500, {}\n"),),
     "hangs": (("service/__main__.py", TURN, "        time.sleep(3600)\n" + TURN),),
@@ -65,6 +67,15 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
             + "        if bad > 8:\n            os._exit(9)\n",
         ),
     ),
+    "brittle": (
+        (
+            "service/__main__.py",
+            TURN,
+            TURN
+            + '        if Path(os.environ["STATE_DIR"], "brittle").exists():\n            status, reply = 500, {}\n',
+        ),
+    ),
+    "newer": (("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),),
     "lossy": (
         ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
         (
@@ -119,6 +130,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
+        self.second = Ed25519PrivateKey.generate()
         self.edge_process: subprocess.Popen[bytes] | None = None
         self.promoter_process: subprocess.Popen[bytes] | None = None
         self.client = PromoterClient(self.home / "run" / "promoter.sock")
@@ -150,7 +162,10 @@ class Rig:
                     "runtime": "bubblewrap",
                     "runtime_home": str(self.images.home),
                     "service": self.service,
-                    "people": [{"name": "paula", "public_key": public_text(self.key.public_key())}],
+                    "people": [
+                        {"name": "paula", "public_key": public_text(self.key.public_key())},
+                        {"name": "quinn", "public_key": public_text(self.second.public_key())},
+                    ],
                     "solo": self.solo,
                     "timing": {**timing, "drain_seconds": 4.0, "stop_grace": 4.0, **self.timing},
                     "disk": {"spare_bytes": 1 << 20},
@@ -160,13 +175,17 @@ class Rig:
 
     def start_edge(self) -> None:
         self.write_configs()
-        self.edge_process = self._spawn(["-m", "promote.edge", "--config", str(self.home / "edge.json")], "edge", {})
+        self.edge_process = self._spawn(
+            ["-m", "promote.edge", "--config", str(self.home / "edge.json")], "edge", {}
+        )
         self.port = until(lambda: self.edge.status().port, 10.0)
 
     def start_promoter(self, **env: str) -> None:
         self.write_configs()
         root = str(Path(__file__).with_name("promote_root.py"))
-        self.promoter_process = self._spawn([root, "--config", str(self.home / "promoter.json")], "promoter", env)
+        self.promoter_process = self._spawn(
+            [root, "--config", str(self.home / "promoter.json")], "promoter", env
+        )
 
     def _spawn(self, arguments: list[str], name: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env}
@@ -196,8 +215,11 @@ class Rig:
         approval = make_approval(folder, target, base, self.bake_seconds, self.bake_turns, whose)
         return sign(approval, self.key), folder
 
-    def promote(self, kind: str, **changes: object) -> str:
+    def promote(self, kind: str, both: bool = False, **changes: object) -> str:
+        """`both`: a second person signs, too."""
         signed, bundle = self.approve(self.images.digest(kind), **changes)
+        if both:
+            signed = sign_as("quinn", signed.approval, self.second, signed)
         return self.client.submit(signed, bundle)
 
     def finish(self, swap: str, timeout: float = 60.0) -> SwapRecord:
@@ -214,7 +236,12 @@ class Rig:
         self.promoter_process.wait()
 
     def ask(
-        self, text: str, session: str, request_id: str | None = None, timeout: float = 65.0, stream: bool = False
+        self,
+        text: str,
+        session: str,
+        request_id: str | None = None,
+        timeout: float = 65.0,
+        stream: bool = False,
     ) -> tuple[int, dict[str, object]]:
         """One turn over a fresh connection."""
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -398,4 +425,3 @@ def until(look: Callable[[], T], seconds: float) -> T:
             pass
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-

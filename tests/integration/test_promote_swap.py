@@ -83,15 +83,22 @@ def test_a_bad_image_never_stays(shared: Rig, kind: str, state: str, reason: str
         assert {item.status for item in traffic.sent} == {200}
 
 
-def test_a_state_that_the_old_image_could_not_read_is_refused_before_production_is_touched(shared: Rig) -> None:
-    digest = shared.images.digest("lossy")
-    other = Ed25519PrivateKey.generate()
-    assert other
+def test_a_state_that_the_old_image_could_not_read_is_refused_before_production_is_touched(
+    shared: Rig,
+) -> None:
+    schema: dict[str, object] = {"schema_reads": (1, 2), "schema_writes": 2}
     with pytest.raises(Refused, match="2 approvers"):
-        shared.promote("lossy", schema_reads=(1, 2), schema_writes=2)
+        shared.promote("lossy", **schema)
     with pytest.raises(Refused, match="state schema is not the one"):
         shared.promote("lossy")
-    assert digest != shared.live_image()
+    for changes in ({"rollback_class": "forward_compatible"}, {}):
+        record = shared.finish(shared.promote("lossy", both=True, **schema, **changes))
+        assert record.state == "closed"
+        assert "lossy" in record.reason
+    record = shared.finish(shared.promote("newer", both=True, **schema))
+    assert record.state == "closed"
+    assert "forward_compatible, but same was approved" in record.reason
+    assert shared.ask("echo hi", "s")[0] == 200
 
 
 def test_bad_approvals_are_rejected_with_the_reason(shared: Rig) -> None:
@@ -116,8 +123,8 @@ def test_bad_approvals_are_rejected_with_the_reason(shared: Rig) -> None:
             shared.promote("good", **changes)
     with pytest.raises(Refused, match="no longer live"):
         shared.promote("refuses", base=good)
+    signed, bundle = shared.approve("sha256:" + "1" * 64)
     with pytest.raises(Refused, match="no image"):
-        signed, bundle = shared.approve("sha256:" + "1" * 64)
         shared.client.submit(signed, bundle)
     signed, bundle = shared.approve(good)
     with pytest.raises(Refused, match="signature"):
@@ -167,7 +174,11 @@ def test_a_person_can_call_off_a_bake(rig: Rig) -> None:
     until(lambda: (rig.client.status()["open"] or {}).get("state") == "BAKE", 20.0)  # type: ignore[attr-defined]
     assert rig.client.rollback("otto", "not now") == swap
     record = rig.finish(swap)
-    assert (record.state, record.reason, record.live_image) == ("rolled_back", "not now", rig.images.digest("base"))
+    assert (record.state, record.reason, record.live_image) == (
+        "rolled_back",
+        "not now",
+        rig.images.digest("base"),
+    )
 
 
 def test_a_dead_agent_is_started_again_under_a_new_epoch(rig: Rig) -> None:

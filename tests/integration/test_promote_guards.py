@@ -1,0 +1,289 @@
+"""One guard of the promoter a test, quick enough to be tried against every seeded bug in `mutants/`."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from promote_campaign import BROKEN, FORWARD, Overlap, Plan, Trial
+from promote_rig import Images, Rig, Traffic, make_approval, rig_in
+
+from evidence.canonical import new_id
+from evidence.ledger import Ledger
+from promote.accept import Intake, Rejected
+from promote.approval import SignedApproval
+from promote.bundle import BundleRefused
+from promote.generations import Generations
+from promote.journal import Journal
+from promote.keys import public_text, sign
+from promote.live import Instances, Surroundings
+from promote.policy import ConsentPolicy, ConsentRefused, Person
+from promote.preflight import PreflightFailed, check, copied
+from promote.probe import ProbeFailed, _check_identity, beats
+from promote.records import Live
+from promote.settings import Timing
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return Images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def rig(images: Images, tmp_path: Path) -> Iterator[Rig]:
+    """Files, keys and an engine; its processes are started by the tests that need them."""
+    with rig_in(tmp_path / "rig", images, bake_seconds=0.3, bake_turns=6) as made:
+        yield made
+
+
+class Desk:
+    """The intake at work on a ledger of its own, with `base` live."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        generations = Generations(rig.home / "state")
+        generations.create(1, None)
+        around = Surroundings(rig.service, rig.home / "run", rig.home / "logs", None, {})
+        self.instances = Instances(rig.runtime, generations, around)
+        self.ledger = Ledger(rig.home / "ledger.db")
+        journal = Journal(self.ledger, lambda _: None)
+        people = (Person(name="paula", public_key=public_text(rig.key.public_key())),)
+        policy = ConsentPolicy(people, False, False, "sha256:" + "e" * 64, 0.3, 5)
+        self.intake = Intake(journal, self.instances, policy, rig.home / "held")
+        self.rest("base")
+
+    def rest(self, kind: str) -> None:
+        """No swap is open and this image is live."""
+        live = Live(digest=self.rig.images.digest(kind), generation=1, epoch=1)
+        with self.ledger.transaction() as txn:
+            txn.set_pointer("open", None)
+            txn.set_pointer("lkg", live.model_dump(mode="json"))
+
+    def approved(
+        self, kind: str = "good", base: str = "base", **changes: object
+    ) -> tuple[SignedApproval, Path]:
+        folder = self.rig.home / new_id()
+        digest = self.rig.images.digest
+        whose = {"promoter_digest": "sha256:" + "e" * 64, **changes}
+        return sign(make_approval(folder, digest(kind), digest(base), 0.3, 5, whose), self.rig.key), folder
+
+
+@pytest.fixture
+def desk(rig: Rig) -> Iterator[Desk]:
+    made = Desk(rig)
+    yield made
+    made.ledger.close()
+
+
+def test_an_approval_is_accepted_once(desk: Desk) -> None:
+    signed, bundle = desk.approved()
+    desk.intake.submit(signed, bundle)
+    desk.rest("base")
+    with pytest.raises(Rejected, match="used before"):
+        desk.intake.submit(signed, bundle)
+
+
+def test_an_approval_posted_by_sixteen_at_once_opens_one_swap(desk: Desk) -> None:
+    signed, bundle = desk.approved()
+    answers: list[str] = []
+
+    def post() -> None:
+        for _ in range(3):
+            try:
+                answers.append(desk.intake.submit(signed, bundle).swap)
+            except Rejected:
+                answers.append("")
+
+    threads = [threading.Thread(target=post) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([swap for swap in answers if swap]) == 1
+    accepted = [entry for entry in desk.ledger.entries() if entry.data.get("state") == "ACCEPTED"]
+    assert len(accepted) == 1
+
+
+def test_an_approval_on_another_base_is_rejected_at_accept_and_at_start(desk: Desk) -> None:
+    signed, bundle = desk.approved(base="slow_boot")
+    with pytest.raises(Rejected, match="no longer live"):
+        desk.intake.submit(signed, bundle)
+    opened = desk.intake.submit(*desk.approved())
+    desk.rest("slow_boot")
+    with pytest.raises(ConsentRefused, match="no longer live"):
+        desk.intake.recheck(opened)
+
+
+def test_bytes_that_changed_after_accept_are_found_at_start(desk: Desk) -> None:
+    opened = desk.intake.submit(*desk.approved())
+    desk.intake.recheck(opened)
+    (folder,) = (desk.rig.home / "held").iterdir()
+    (folder / "diff.patch").write_bytes(b"something else")
+    with pytest.raises(BundleRefused, match=r"diff\.patch"):
+        desk.intake.recheck(opened)
+
+
+def test_one_swap_is_open_at_a_time(desk: Desk) -> None:
+    desk.intake.submit(*desk.approved())
+    with pytest.raises(Rejected, match="another swap is open"):
+        desk.intake.submit(*desk.approved("slow_boot"))
+
+
+def test_a_rejection_is_written_down_and_spends_nothing(desk: Desk) -> None:
+    signed, bundle = desk.approved(requester="paula")
+    with pytest.raises(Rejected, match="may not approve"):
+        desk.intake.submit(signed, bundle)
+    last = desk.ledger.entries()[-1]
+    assert last.data["state"] == "REJECTED"
+    assert "may not approve" in last.reason
+    assert not desk.ledger.used("approval", signed.approval.nonce)
+
+
+def test_starting_twice_is_starting_once(desk: Desk) -> None:
+    live = Live(digest=desk.rig.images.digest("base"), generation=1, epoch=4, boot_nonce="n")
+    first = desk.instances.start(live)
+    second = desk.instances.start(live)
+    assert first.name == second.name
+    assert len(desk.instances.writers()) == 1
+    desk.instances.fence(2.0, 10.0)
+    assert desk.instances.writers() == []
+    assert not desk.instances.generations.locked(1)
+
+
+def test_an_instance_of_an_older_epoch_does_not_start(desk: Desk) -> None:
+    digest = desk.rig.images.digest("base")
+    old = desk.instances.start(Live(digest=digest, generation=1, epoch=4, boot_nonce="a"))
+    desk.rig.runtime.kill(old)
+    desk.instances.generations.own(1, 5)
+    own = desk.instances.generations.own
+    desk.instances.generations.own = lambda *_: None  # type: ignore[method-assign]
+    try:
+        late = desk.instances.start(Live(digest=digest, generation=1, epoch=4, boot_nonce="b"))
+        assert late.wait(10) == 98
+    finally:
+        desk.instances.generations.own = own  # type: ignore[method-assign]
+
+
+def test_a_second_writer_on_one_generation_does_not_start(desk: Desk) -> None:
+    digest = desk.rig.images.digest("base")
+    desk.instances.start(Live(digest=digest, generation=1, epoch=4, boot_nonce="a"))
+    second = desk.instances.start(Live(digest=digest, generation=1, epoch=5, boot_nonce="b"))
+    assert second.wait(10) == 97
+
+
+def test_a_lossy_schema_is_refused_whatever_was_approved(desk: Desk) -> None:
+    base = Live(digest=desk.rig.images.digest("base"), generation=1, epoch=1)
+    migrated = desk.instances.generations.data(1)
+    desk.instances.run_on(base.digest, ("python", "-m", "service", "--migrate"), migrated, 20)
+    target = desk.rig.images.digest("lossy")
+    with copied(migrated, desk.rig.home / "scratch") as snapshot:
+        with pytest.raises(PreflightFailed, match="lossy"):
+            check(desk.instances, base, target, "lossy", snapshot, Timing())
+
+
+def _beat(run: Path, live: Live, stamp: float, **changes: object) -> None:
+    identity = {
+        "digest": live.digest,
+        "epoch": live.epoch,
+        "boot_nonce": live.boot_nonce,
+        "child_alive": True,
+    }
+    (run / "heartbeat.json").write_text(json.dumps({**identity, "pid": 7, "ts": stamp, **changes}))
+
+
+def test_a_heartbeat_that_stands_still_is_no_sign_of_life(tmp_path: Path) -> None:
+    live = Live(digest="sha256:a", generation=1, epoch=3, boot_nonce="n")
+    _beat(tmp_path, live, time.time())
+    assert not beats(tmp_path, live)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"digest": "sha256:b"}, {"epoch": 2}, {"boot_nonce": "other"}, {"child_alive": False}]
+)
+def test_a_heartbeat_of_someone_else_is_no_sign_of_life(tmp_path: Path, changes: dict[str, object]) -> None:
+    live = Live(digest="sha256:a", generation=1, epoch=3, boot_nonce="n")
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.is_set():
+            (tmp_path / "new").mkdir(exist_ok=True)
+            _beat(tmp_path / "new", live, time.time(), **changes)
+            (tmp_path / "new" / "heartbeat.json").replace(tmp_path / "heartbeat.json")
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        time.sleep(0.05)
+        assert not beats(tmp_path, live)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_readiness_that_names_someone_else_is_refused() -> None:
+    live = Live(digest="sha256:a", generation=1, epoch=3, boot_nonce="n")
+    _check_identity(b'{"ready": true, "digest": "sha256:a", "epoch": 3, "boot_nonce": "n"}', live)
+    _check_identity(b'{"ready": true}', live)
+    for said in ({"digest": "sha256:b"}, {"epoch": 2}, {"boot_nonce": "m"}):
+        with pytest.raises(ProbeFailed):
+            _check_identity(json.dumps(said).encode(), live)
+
+
+def test_the_old_instance_is_gone_before_the_new_one_starts(rig: Rig) -> None:
+    rig.install()
+    with Traffic(rig, clients=2) as traffic, Overlap(rig) as overlap:
+        record = rig.finish(rig.promote("good"))
+    assert overlap.seen == ""
+    assert record.state == "committed"
+    assert traffic.lost_or_doubled() == []
+
+
+def test_no_user_reaches_an_image_that_was_not_probed(rig: Rig) -> None:
+    rig.install()
+    with Traffic(rig, clients=2) as traffic:
+        record = rig.finish(rig.promote(BROKEN))
+    assert record.state == "rolled_back"
+    assert {item.status for item in traffic.sent} == {200}
+    states = [row["data"].get("state") for row in rig.client.watch(0)]  # type: ignore[attr-defined]
+    assert "RELEASED" not in states
+
+
+def test_a_kill_right_after_the_commit_leaves_the_new_image_live(rig: Rig) -> None:
+    rig.install()
+    result = Trial(rig, Plan(FORWARD, ("COMMITTED.done",))).run()
+    assert result.hit == ["COMMITTED.done"]
+    assert result.problems == []
+
+
+def test_a_rollback_to_an_image_that_is_no_longer_healthy_is_not_done(rig: Rig) -> None:
+    rig.install("brittle")
+    with Traffic(rig, clients=2, pause=0.03) as traffic:
+        assert rig.finish(rig.promote("good")).state == "committed"
+        Path(str(rig.client.status()["state_dir"]), "brittle").touch()
+        record = rig.finish(rig.client.rollback("otto", "out of habit"))
+    assert (record.state, record.live_image) == ("closed", rig.images.digest("good"))
+    assert "not done" in record.reason
+    assert {item.status for item in traffic.sent} == {200}
+    assert traffic.lost_or_doubled() == []
+
+
+def test_when_neither_image_is_healthy_the_gate_stays_shut_until_a_person_acts(rig: Rig) -> None:
+    rig.install("brittle")
+    swap = rig.promote(BROKEN)
+    generation = rig.home / "promote" / "state" / "gen-1" / "data" / "brittle"
+    generation.touch()
+    record = rig.finish(swap)
+    assert record.state == "quarantined"
+    assert rig.edge.status().held
+    generation.unlink()
+    assert rig.client.rollback("otto", "repaired by hand") == swap
+    end = time.monotonic() + 20
+    while rig.edge.status().held and time.monotonic() < end:
+        time.sleep(0.05)
+    assert rig.ask("echo hi", "s")[0] == 200
+    ends = rig.client.record(swap)
+    assert ends is not None
+    assert ends.state == "rolled_back"
