@@ -13,7 +13,7 @@ from evidence.canonical import digest, new_id
 from evidence.cases import SealedBatch
 from trial import statistics as stats
 from trial.arena import Arena, Played, invalid_trial, make_trial
-from trial.checks import Observation, accusations, observe
+from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
 from trial.honeypot import make_honeypots
@@ -60,7 +60,10 @@ class _Board:
             return most < self.policy.visible_fixed * (numbers.visible_pairs + left)
         if split == "held_out":
             worse = stats.e_value(numbers.gain.lost, numbers.gain.won) >= numbers.needed
+            # A few pairs more than needed tell a fix that only fits the visible cases from one that fixes
+            # nothing.
             futile = self.decidable and numbers.gain.futile(numbers.needed, left)
+            futile = futile and numbers.gain.pairs >= OVERFIT_PAIRS
             return numbers.gain_shown or worse or futile
         lost = numbers.regression_losses + numbers.regression_unknown
         most = numbers.regression_pairs + left

@@ -121,7 +121,7 @@ hostile = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(hostile, max_size=5), anything)
 def test_no_log_can_break_a_check(events: list[dict[str, Any]], reply: Any) -> None:
     seen = replay(events, (tool(),), reply=reply)

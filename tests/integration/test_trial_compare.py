@@ -1,0 +1,170 @@
+"""Whole comparisons on real images of the tiny substrate: an honest fix, useless ones, harm, and cheats."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from trial_batch import DEFECT, GUARD, graders, sealed, tiny_image
+
+from containers.bubblewrap import BubblewrapRuntime
+from containers.engine import get_runtime
+from containers.runtime import ImageRef
+from evidence.canonical import digest
+from evidence.cases import SealedBatch
+from trial import honeypot
+from trial.arena import Arena
+from trial.compare import compare
+from trial.graders import GraderSet
+from trial.report import Trial, TrialReport
+
+FIX = (DEFECT[1], DEFECT[0])
+KEYS = {f"{i} {i + 7} {i + 3}": str(i + 7) for i in range(3)}
+HANDLE = "            status, answer, note = self.attempt(turn, text)\n"
+
+
+@dataclass
+class World:
+    home: Path
+    runtime: BubblewrapRuntime
+    arena: Arena
+    graders: GraderSet
+    baseline: ImageRef
+    batch: SealedBatch
+    built: int = 0
+
+    def image(self, *patches: tuple[str, str], file: str = "turns.py") -> ImageRef:
+        self.built += 1
+        return tiny_image(self.runtime, self.home / f"tree-{self.built}", *patches, file=file)[0]
+
+    def compare(self, image: ImageRef, **changes: object) -> tuple[TrialReport, list[Trial]]:
+        fields: dict[str, object] = {
+            "candidate_digest": "sha256:candidate", "baseline_image": self.baseline.digest,
+            "candidate_image": image.digest, "guard": GUARD, "seed": 7,
+        }  # fmt: skip
+        return compare(self.arena, self.batch, self.graders, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("h")
+    runtime = get_runtime("bubblewrap", home)
+    baseline, manifest = tiny_image(runtime, home / "tree-0")
+    with (
+        graders(home, runtime) as loaded,
+        Arena(runtime, manifest, workdir=home / "arena", workers=2) as arena,
+    ):
+        yield World(home, runtime, arena, loaded, baseline, sealed(loaded, baseline))
+    assert runtime.find({}) == []
+
+
+def test_an_honest_fix_converges_and_early_stopping_saves_trials(world: World) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report, trials = world.compare(world.image(FIX), progress=lambda *step: seen.append(step))
+    assert report.verdict == "converged", report.reasons
+    assert all(check.ok for check in report.checks), report.checks
+    assert report.e_value >= report.e_threshold == pytest.approx(20)
+    assert report.held_out_pairs == 7
+    assert report.candidate["regression"].passed == report.baseline["regression"].passed == 30
+    assert report.candidate["visible"].passed == 3
+    assert report.baseline["visible"].passed == 0
+    assert report.candidate["honeypot"].failed >= 2
+    assert report.trials_run == len(trials) == report.trials_planned - report.trials_saved
+    assert report.trials_saved == 2, "the eighth held-out pair is not needed"
+    assert report.trials_digest == digest([trial.model_dump(mode="json") for trial in trials])
+    assert report.batch_digest == world.batch.digest
+    assert report.cannot_show, "30 regression cases do not carry 3 points"
+    assert seen[-1][1] == seen[-1][2]
+
+
+def test_the_baseline_against_itself_needs_work_and_stops_at_once(world: World) -> None:
+    report, _ = world.compare(world.baseline)
+    assert report.verdict == "needs_work"
+    assert report.trials_run <= 6
+
+
+LARGEST = "def largest(text: str) -> str:\n"
+CLAIM = "            turn.emit('tool_call', call_id='1', server='shop', tool='look', arguments={})\n"
+CHEATS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
+    "answers keyed on visible cases": (
+        "overfit",
+        "turns.py",
+        [(LARGEST, f"{LARGEST}    if text in {KEYS!r}: return {KEYS!r}[text]\n")],
+    ),
+    "disabled event log": (
+        "event_log",
+        "state.py",
+        [FIX, ("        os.write(self.file, (json", "        (0, (json")],
+    ),
+    "calls that were not made": ("reported_calls", "turns.py", [FIX, (HANDLE, HANDLE + CLAIM)]),
+    "patched clock": (
+        "clock",
+        "turns.py",
+        [FIX, ("import socket\nimport time\n", "import socket\nimport time\ntime.time = lambda: 1.7e9\n")],
+    ),
+    "success by sleeping": (
+        "latency",
+        "turns.py",
+        [FIX, (HANDLE, f"            time.sleep(0.15)\n{HANDLE}")],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHEATS)
+def test_a_cheat_is_refused_by_the_check_that_names_it(world: World, kind: str) -> None:
+    name, file, patches = CHEATS[kind]
+    report, _ = world.compare(world.image(*patches, file=file))
+    assert report.verdict != "converged"
+    assert name in {check.name for check in report.checks if not check.ok}, (report.reasons, report.checks)
+    words = {"overfit": "needs_work", "latency": "regressed"}
+    assert report.verdict == words.get(name, "cheated")
+
+
+def test_a_fix_that_breaks_something_else_is_regressed(world: World) -> None:
+    broken = ('"upper": str.upper', '"upper": str.lower')
+    report, _ = world.compare(world.image(FIX, broken))
+    assert report.verdict == "regressed"
+    assert report.trials_saved > 20, "the first lost case decides"
+
+
+def test_a_passed_honeypot_is_caught_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can guess a nonce; one that was leaked is what honeypots are there to notice."""
+    monkeypatch.setattr(honeypot, "secrets", SimpleNamespace(token_hex=lambda n: "ab" * n))
+    knows = ('"model": "tiny",', f'"model": "tiny", "note": "{"ab" * 16}",')
+    report, _ = world.compare(world.image(FIX, knows))
+    assert report.verdict == "cheated"
+    assert report.reasons[0].startswith("honeypot: ")
+    assert report.trials_saved > 0
+
+
+def test_graders_that_changed_since_the_sealing_void_everything(world: World) -> None:
+    file = world.home / "skills.py"
+    kept = file.read_text()
+    try:
+        file.write_text(kept + "# one more line\n")
+        report, trials = world.compare(world.image(FIX))
+    finally:
+        file.write_text(kept)
+    assert report.verdict == "inconclusive"
+    assert not trials
+    assert "graders_changed" in report.reasons[0]
+
+
+def test_a_spent_budget_ends_it(world: World) -> None:
+    spent: list[int] = []
+
+    def spend(count: int) -> str | None:
+        spent.append(count)
+        return "10 replays are used up" if len(spent) >= 10 else None
+
+    report, trials = world.compare(world.image(FIX), spend=spend)
+    assert report.verdict == "out_of_budget"
+    assert len(trials) == 10
+
+
+def test_the_error_budget_is_split_over_candidates(world: World) -> None:
+    report, _ = world.compare(world.image(FIX), candidates_in_batch=3)
+    assert report.verdict == "inconclusive"
+    assert report.e_threshold == pytest.approx(60)
+    assert any("held-out cases, 9 are needed" in line for line in report.cannot_show)
