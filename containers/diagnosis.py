@@ -3,7 +3,7 @@
 from pathlib import Path
 
 _REFUSALS = (
-    "No permissions to create new namespace",
+    "No permissions to creat",  # "creating", in the words of 0.11
     "Creating new namespace failed",
     "setting up uid map",
     "Can't mount proc",

@@ -8,7 +8,7 @@ from containers.diagnosis import explain, forbidding_switch
 from containers.engine import get_runtime
 from containers.runtime import EngineUnavailable
 
-SAID = "bwrap: No permissions to create new namespace, likely because the kernel does not allow it"
+SAID = "bwrap: No permissions to creating new namespace, likely because the kernel does not allow it"
 
 
 def kernel(root: Path, settings: dict[str, str]) -> Path:
