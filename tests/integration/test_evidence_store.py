@@ -383,3 +383,17 @@ def test_applied_wants_a_committed_swap(store: Store, log: Log) -> None:
         batch.mark(store, batch_id, "applied", reason="r", who="w")
     batch.mark(store, batch_id, "applied", reason="r", who="promoter", swap_id="swap-1")
     assert queries.get_batch(store, batch_id).changes[-1].data["swap"] == "swap-1"
+
+
+def test_the_same_question_is_one_case_and_never_on_two_sides(store: Store, log: Log) -> None:
+    for _ in range(3):
+        log.turn("flaky", error="x")
+    log.turn("flaky")
+    log.turn("other", error="x")
+    log.turn("fine")
+    log.turn("fine")
+    take(store, log)
+    drafted = draft.draft(store, queries.list_batches(store)[0].id)
+    assert (len(drafted.failures), len(drafted.regression)) == (2, 1)
+    again = draft.draft(store, drafted.batch_id)
+    assert again == drafted

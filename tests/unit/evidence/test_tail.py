@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,29 @@ def test_a_huge_line_is_cut_without_being_read_whole(tmp_path: Path, monkeypatch
         file.write(b"c\n")
     reader.read()
     assert reader.lines[-1] == b"c"
+
+
+def test_last_lines_written_to_a_renamed_file_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path / "events.jsonl")
+    reader = Reader(writer.path)
+    writer.line()
+    reader.read()
+    writer.rename()
+    writer.path.touch()
+    writer.line()
+    whole, finished = tail._chunks_of, []
+
+    def chunks_then_more(path: Path, position: Position) -> Iterator[tail.Chunk]:
+        yield from whole(path, position)
+        if not finished:  # after the old file was read to its end, before the new one is looked at
+            finished.append(path)
+            writer.line()
+            writer.reopen()
+            writer.line()
+
+    monkeypatch.setattr(tail, "_chunks_of", chunks_then_more)
+    reader.read()
+    writer.close()
+    assert reader.lines == writer.written
