@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     parse = argparse.ArgumentParser(
         prog="evolve-mend",
         description="Repair Python by search: edit DIR in place until CMD exits 0, or leave it untouched.",
-        epilog="CMD may hold {junit} (a path to write JUnit XML to) and {tests} (ids of tests to run; empty: all).",
+        epilog="CMD may hold {junit} (where to write JUnit XML) and {tests} (ids to run; empty: all).",
     )
     parse.add_argument("--repo", metavar="DIR", type=Path, required=True, help="the directory to repair")
     parse.add_argument(
@@ -104,13 +104,18 @@ def _run(parse: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if not sources:
         parse.error("no Python file to edit here; see --files")
     config = Config(
-        seed=options.seed, budget_seconds=options.budget_seconds, max_edits=options.max_edits, suspects=suspects,
+        seed=options.seed,
+        budget_seconds=options.budget_seconds,
+        max_edits=options.max_edits,
+        suspects=suspects,
         progress=_progress if sys.stderr.isatty() else lambda line: None,
-    )  # fmt: skip
+    )
     try:
-        with tempfile.TemporaryDirectory(prefix="evolve-mend-") as home:
-            with session(root, options.test, Path(home), options.jobs, options.already_sandboxed) as runner:
-                result = mend(sources, runner, config)
+        with (
+            tempfile.TemporaryDirectory(prefix="evolve-mend-") as home,
+            session(root, options.test, Path(home), options.jobs, options.already_sandboxed) as runner,
+        ):
+            result = mend(sources, runner, config)
     except EnvironmentBroken as problem:
         return _fail(options.json, "environment broken", str(problem), EXIT_BROKEN)
     good = result.status in ("mended", "passes already")

@@ -1,7 +1,7 @@
 """Combinations of edits, evolved: fitness is (share of failing tests that pass, −number of edits).
 
-DEAP keeps the population; every choice is made by our own seeded generator over sorted data, so that a seed means one
-search. Its global random state and its type registry are not used.
+DEAP keeps the population; every choice is made by our own seeded generator over sorted data, so that a seed
+means one search. Its global random state and its type registry are not used.
 """
 
 import random

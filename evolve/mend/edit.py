@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Span = tuple[int, int, str]
 """Start and end byte offset in the original file, and what stands there afterwards."""
@@ -34,7 +35,7 @@ class Edit:
 def merged_spans(edits: Iterable[Edit]) -> list[Span]:
     """All replacements in order of position. Raises Overlap when two touch the same bytes."""
     spans = sorted(span for edit in edits for span in edit.spans)
-    for (left_start, left_end, _), (right_start, right_end, _) in zip(spans, spans[1:], strict=False):
+    for (left_start, left_end, _), (right_start, right_end, _) in pairwise(spans):
         if right_start < left_end or left_start == left_end == right_start == right_end:
             raise Overlap(f"bytes {right_start} to {left_end} are changed twice")
     return spans

@@ -65,7 +65,8 @@ class Evaluator:
                     self.tried += 1
                     yield edits, outcome
             finally:
-                if any([not future.cancel() and not future.done() for _, _, future in flying]):
+                stuck = [future for _, _, future in flying if not future.cancel() and not future.done()]
+                if stuck:
                     self.runner.abort()
 
     def one(self, edits: Edits) -> Outcome | None:
@@ -116,7 +117,7 @@ class Evaluator:
 
 
 def tree_hash(sources: Mapping[str, bytes], changed: Mapping[str, bytes]) -> str:
-    """A hash of what the changed files mean; files changed into what they were do not count. Raises SyntaxError."""
+    """A hash of what the changed files mean; what is as it was does not count. Raises SyntaxError."""
     parts = hashlib.sha256()
     for name in sorted(changed):
         if changed[name] == sources[name]:

@@ -20,9 +20,9 @@ def editable(root: Path, globs: Sequence[str]) -> dict[str, bytes]:
         for name in sorted(names):
             path = Path(folder) / name
             relative = path.relative_to(root).as_posix()
-            if name.endswith(".py") and _wanted(relative, globs) and not path.is_symlink():
-                if path.stat().st_size <= MAX_BYTES:
-                    found[relative] = path.read_bytes()
+            wanted = name.endswith(".py") and _wanted(relative, globs) and not path.is_symlink()
+            if wanted and path.stat().st_size <= MAX_BYTES:
+                found[relative] = path.read_bytes()
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the repository itself says: conditions, statements, attributes, keys, callers. All edits draw from here."""
+"""What the repository itself says: conditions, statements, attributes, keys, callers. Edits draw on it."""
 
 import ast
 from collections import Counter, defaultdict

@@ -48,7 +48,7 @@ def read_spectrum(path: Path) -> dict[str, set[tuple[str, int]]]:
 
 
 def ochiai(spectrum: Mapping[str, set[tuple[str, int]]], failing: Iterable[str]) -> Scores:
-    """Suspicion of every line that a failing test runs. Without single results every line that ran counts alike."""
+    """Suspicion of every line that a failing test runs. Without results all lines that ran count alike."""
     failed = sorted(set(failing) & set(spectrum))
     tests = [t for t in spectrum if t]
     if not failed:
@@ -81,8 +81,8 @@ def with_tracebacks(scores: Scores, outcome: Outcome, root: str, known: Mapping[
 def statement_scores(index: Index, scores: Scores) -> list[tuple[float, str, int, int]]:
     """(score, file, line, position in the module's statements) of every statement, most suspicious first.
 
-    A definition takes part of what it defines: a default, a class attribute or a module container is evaluated once,
-    outside of the failing test, and still may be the fault.
+    A definition takes part of what it defines: a default, class attribute or module container is evaluated
+    once, outside of the failing test, and still may be the fault.
     """
     ranked: list[tuple[float, str, int, int]] = []
     for path, module in index.modules.items():

@@ -1,19 +1,29 @@
-"""The test command in a sandbox of `containers`: a copy of the repository over its own path, no network, few secrets."""
+"""The test command in a sandbox of `containers`: a copy of the repository over its own path, no network."""
 
 import itertools
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from containers.engine import get_runtime
-from containers.runtime import Instance, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
+from containers.runtime import (
+    EngineUnavailable,
+    Instance,
+    InstanceSpec,
+    Limits,
+    Mount,
+    Runtime,
+    RuntimeBroken,
+)
 from evolve.mend.runner import INJECTED, TAIL, EnvironmentBroken, Place
 from evolve.mend.workspace import HEAVY, Workspace, copy_tree
 
 SCRATCH, SCRIPTS = Path("/mend"), Path("/mend-scripts")
 KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "PYTHONPATH")
 """The only variables of the caller's environment that the command sees."""
+PAUSES = (0.2, 1.0)
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib")
 
 
@@ -43,7 +53,7 @@ class SandboxExecutor:
             host_tools=True,
         )
         try:
-            instance = self._running = self._runtime.start(None, spec)
+            instance = self._running = self._start(spec)
             try:
                 code = instance.wait(timeout)
             finally:
@@ -54,6 +64,17 @@ class SandboxExecutor:
         except RuntimeBroken as problem:
             raise EnvironmentBroken(f"the sandbox can't run: {problem}") from problem
         return code, output
+
+    def _start(self, spec: InstanceSpec) -> Instance:
+        """A machine under load refuses now and then: asked again before the search is given up."""
+        for pause in PAUSES:
+            try:
+                return self._runtime.start(None, spec)
+            except EngineUnavailable:
+                raise
+            except RuntimeBroken:
+                time.sleep(pause)
+        return self._runtime.start(None, spec)
 
     def close(self) -> None:
         """End what runs now."""
@@ -83,7 +104,7 @@ def sandboxed_places(root: Path, command: str, home: Path, jobs: int) -> list[Pl
 
 
 def _parents(root: Path, home: Path) -> Iterator[Mount]:
-    """Folders above the repository that everybody may enter: those that the engine makes in /tmp are closed."""
+    """Folders above the repository that everybody may enter: those made by the engine in /tmp are closed."""
     if len(root.parts) > 3 and root.parts[1] == "tmp":
         top, *rest = root.parts[2:]
         bones = home / "parents"
@@ -92,7 +113,7 @@ def _parents(root: Path, home: Path) -> Iterator[Mount]:
 
 
 def _tools(root: Path) -> Iterator[Mount]:
-    """Our interpreter, those on the PATH that are no part of the system, and heavy folders of the repository, read-only."""
+    """Read-only: our interpreter, those on the PATH outside of the system, the repository's heavy folders."""
     prefixes: dict[Path, None] = {Path(sys.prefix): None, Path(sys.base_prefix): None}
     for entry in os.environ.get("PATH", "").split(os.pathsep):
         for name in ("python3", "python", "pytest"):

@@ -82,12 +82,12 @@ class Scope:
         while function is not None:
             for stmt in function.body:
                 for inner in ast.walk(stmt):
-                    if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                        if inner.lineno < self.stmt.lineno:
-                            found.append((-inner.lineno, inner.id))
-                    elif isinstance(inner, ast.ExceptHandler) and inner.name:
-                        if inner.lineno < self.stmt.lineno <= (inner.end_lineno or 0):
-                            found.append((-inner.lineno, inner.name))
+                    earlier = getattr(inner, "lineno", self.stmt.lineno) < self.stmt.lineno
+                    if earlier and isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                        found.append((-inner.lineno, inner.id))
+                    elif earlier and isinstance(inner, ast.ExceptHandler) and inner.name:
+                        around = self.stmt.lineno <= (inner.end_lineno or 0)
+                        found += [(-inner.lineno, inner.name)] if around else []
             function = self.module.function_of(function)
         return list(dict.fromkeys(name for _, name in sorted(found)))
 
@@ -112,8 +112,7 @@ class Scope:
         found: list[str] = []
         for node in ast.walk(self.klass):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                if isinstance(node.value, ast.Name) and node.value.id == self.self_name:
-                    found.append(node.attr)
+                found += [node.attr] if _is_name(node.value, self.self_name) else []
         for stmt in self.klass.body:
             target = stmt.target if isinstance(stmt, ast.AnnAssign) else None
             names = stmt.targets if isinstance(stmt, ast.Assign) else [target] if target else []
@@ -142,7 +141,7 @@ class Scope:
 
     @cached_property
     def variables(self) -> list[str]:
-        """Expressions that stand for values here: locals, parameters, attributes of self, module constants."""
+        """What stands for values here: locals, parameters, attributes of self, module constants."""
         skip = {self.self_name, "_", "cls"}
         names = [n for n in (*self.loop_targets, *self.locals, *self.params) if n not in skip]
         attributes = [f"{self.self_name}.{a}" for a in self.self_attributes]
@@ -167,3 +166,7 @@ def _bound_by(stmt: ast.stmt) -> Iterator[str]:
         yield stmt.name
     else:
         yield from bound_names(stmt)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from evolve.mend.runner import EnvironmentBroken, Runner
 from evolve.mend.source import Module, Unreadable
 
 Status = Literal["mended", "passes already", "not mended", "flaky"]
+GRACE_SHARE = 0.1
+"""Share of the budget that the grace may take."""
 SINGLES_SHARE = 0.75
 """Share of the budget for single edits when combinations are worth trying."""
 
@@ -28,7 +31,7 @@ class Config:
     seed: int = 0
     budget_seconds: float = 300.0
     max_edits: int = 3
-    grace: int = 16
+    grace: int = 8
     """So many further candidates are tried after the first that passes, for one that looks less risky."""
     run_seconds: float = 120.0
     """Limit of the first run; later ones get a multiple of what it took."""
@@ -59,13 +62,15 @@ class _Hunt:
     promising: list[tuple[float, Edits]] = field(default_factory=list)
     """(gain, edits) of everything that helped."""
     top: list[Candidate] = field(default_factory=list)
+    hung: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Lines, by edits that ran into the time limit."""
 
 
 def mend(repo: Mapping[str, bytes], runner: Runner, config: Config) -> Result:
     """Search edits of the Python files of `repo` (path -> content) until the runner's command passes.
 
-    Deterministic for a seed as long as the budget does not cut it. Raises EnvironmentBroken when the command can't be
-    run. Writes nothing: the caller applies `Result.changed`.
+    Deterministic for a seed as long as no time limit cuts it. Raises EnvironmentBroken when the command can't
+    be run. Writes nothing: the caller applies `Result.changed`.
     """
     start = time.monotonic()
     modules = _modules(repo)
@@ -90,12 +95,12 @@ def mend(repo: Mapping[str, bytes], runner: Runner, config: Config) -> Result:
         runner,
         {path: module.data for path, module in modules.items()},
         first.failing,
-        limit=4 * first.seconds + 3 if first.exit_code is not None else config.run_seconds,
+        limit=2.5 * first.seconds + 1 if first.exit_code is not None else config.run_seconds,
         deadline=start + config.budget_seconds,
         runs=2,
     )
     hunt = _Hunt(evaluator, config)
-    _singles(hunt, ranked(index, scores), start)
+    _singles(hunt, ranked(index, scores, hunt.hung), start)
     if not hunt.passing and config.max_edits > 1 and hunt.evaluator.left() > 0:
         from evolve.mend.combine import combinations  # deap takes a third of a second to import
 
@@ -138,17 +143,20 @@ def _singles(hunt: _Hunt, candidates: Iterator[Candidate], start: float) -> None
             weights[(candidate.edit,)] = candidate.weight
             yield (candidate.edit,)
 
-    left = config.grace
+    left, until = config.grace, 0.0
     for found, outcome in evaluator.stream(edits()):
         gain = evaluator.gain(outcome)
         weight = weights.pop(found)
         if outcome.passed:
             hunt.passing.append((weight, found))
+        elif outcome.exit_code is None:
+            hunt.hung[found[0].file, found[0].line] += 1
         elif gain > 0:
             hunt.promising.append((gain, found))
         if hunt.passing:
+            until = until or time.monotonic() + GRACE_SHARE * config.budget_seconds
             left -= 1
-            if left < 0:
+            if left < 0 or time.monotonic() > until:
                 return
         _say(hunt, found[0])
 

@@ -1,4 +1,4 @@
-"""Where the command runs: in copies inside sandboxes, or in the directory itself when a sandbox is around us."""
+"""Where the command runs: in sandboxed copies, or in the directory itself if a sandbox is around us."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

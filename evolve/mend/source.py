@@ -44,6 +44,7 @@ class Module:
 
     @cached_property
     def starts(self) -> list[int]:
+        """Offset of every line."""
         offset = len(BOM) if self.data.startswith(BOM) else 0
         found = [offset]
         position = self.data.find(b"\n", offset)
@@ -77,7 +78,8 @@ class Module:
         return sorted(self.places, key=lambda s: (s.lineno, s.col_offset))
 
     def offset(self, line: int, column: int) -> int:
-        return self.starts[line - 1] + column
+        found: int = self.starts[line - 1] + column
+        return found
 
     def span(self, node: ast.expr | ast.stmt | ast.arg | ast.keyword | ast.excepthandler) -> tuple[int, int]:
         if node.end_lineno is None or node.end_col_offset is None:
@@ -97,7 +99,7 @@ class Module:
         return ast.dump(found) == ast.dump(node)
 
     def first_line(self, stmt: ast.stmt) -> int:
-        decorators = getattr(stmt, "decorator_list", [])
+        decorators: list[ast.expr] = getattr(stmt, "decorator_list", [])
         return min([stmt.lineno, *(d.lineno for d in decorators)])
 
     def indent(self, stmt: ast.stmt) -> str:
@@ -119,7 +121,7 @@ class Module:
         return start, after
 
     def block_text(self, stmt: ast.stmt, indent: str) -> str | None:
-        """The statement's lines moved to another indentation, ending in a newline; None when that can't be done."""
+        """The statement's lines at another indentation, ending in a newline; None when that can't be done."""
         lines = self.lines(stmt)
         if lines is None:
             return None
@@ -158,8 +160,8 @@ class Module:
     def loop_of(self, stmt: ast.stmt) -> ast.stmt | None:
         """The loop that a `continue` at this place would belong to."""
         up: ast.AST = stmt
-        while up in self.places:
-            place = self.places[up]  # type: ignore[index]
+        while isinstance(up, ast.stmt) and up in self.places:
+            place = self.places[up]
             if isinstance(place.owner, ast.For | ast.AsyncFor | ast.While) and place.part == "body":
                 return place.owner
             if isinstance(place.owner, FunctionNode | ast.ClassDef):

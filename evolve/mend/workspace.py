@@ -62,7 +62,7 @@ class Workspace:
         self._clock = 0
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Each write gets a time of its own in whole seconds: a bytecode cache that only looks at size and time
+        """Each write gets a time of its own in whole seconds: a bytecode cache that looks at size and time
         must not take one candidate for another."""
         for name in sorted(files):
             path = self.root / name
@@ -72,7 +72,7 @@ class Workspace:
             os.utime(path, (seconds, seconds))
 
     def restore(self, *, caches: bool = False) -> None:
-        """Undo everything that the run left behind; caches too if asked (or if they make folders read-only)."""
+        """Undo everything that the run left behind, bytecode and pytest caches only if asked."""
         now = listing(self.root)
         for name in sorted(set(now.files) - set(self.original.files)):
             if caches or not CACHES & set(name.split("/")):

@@ -1,20 +1,24 @@
 """Runs at the start of every Python that the test command starts: records which lines run under which test.
 
-Only where MEND_COVERAGE names a file to append to. Standard library only; the code under test shares the process.
-Each first hit is written at once, so that a killed process loses nothing.
+Only where MEND_COVERAGE names a file to append to. Standard library only; the code under test shares the
+process. Each first hit is written at once, so that a killed process loses nothing.
 """
 
 import os
 import sys
 import threading
+from types import FrameType
+from typing import Any
 
 
-def _start(target, root):
+def _start(target: str, root: str) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     prefix = root.rstrip("/") + "/"
-    environ, seen, ours = os.environ, set(), {}
+    environ = os.environ
+    seen: set[tuple[str, str, int]] = set()
+    ours: dict[str, str] = {}
 
-    def inside(name):
+    def inside(name: str) -> str:
         known = ours.get(name)
         if known is None:
             path = os.path.realpath(name)
@@ -22,7 +26,7 @@ def _start(target, root):
             known = ours[name] = "" if skipped else path[len(prefix) :]
         return known
 
-    def line(frame, event, argument):
+    def line(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
             test = environ.get("PYTEST_CURRENT_TEST", "")
             key = (test, frame.f_code.co_filename, frame.f_lineno)
@@ -32,7 +36,7 @@ def _start(target, root):
                 os.write(descriptor, text.encode("utf-8", "replace"))
         return line
 
-    def call(frame, event, argument):
+    def call(frame: FrameType, event: str, argument: Any) -> Any:
         return line if inside(frame.f_code.co_filename) else None
 
     threading.settrace(call)

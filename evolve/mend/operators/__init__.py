@@ -29,8 +29,8 @@ Family = Callable[[Module, ast.stmt, Scope, Index], Iterator[Edit]]
 FAMILIES: tuple[Family, ...] = tuple(
     family.propose
     for family in (
-        symbols, constants, names, arguments, conditions, wrapping, iteration, statements, moves, guards, donors,
-        results, exceptions, state, awaits,
+        symbols, constants, names, arguments, conditions, wrapping, iteration, statements, moves, guards,
+        donors, results, exceptions, state, awaits,
     )
 )  # fmt: skip
 

@@ -11,11 +11,13 @@ from evolve.mend.source import Module, own_exprs
 
 RELATED = (
     {"min", "max"}, {"any", "all"}, {"append", "extend", "add"}, {"sorted", "list", "reversed"},
-    {"strip", "lstrip", "rstrip"}, {"find", "rfind", "index"}, {"split", "rsplit"}, {"startswith", "endswith"},
-    {"lower", "upper"}, {"floor", "ceil", "round"}, {"partition", "rpartition"}, {"match", "search", "fullmatch"},
-    {"union", "intersection", "difference"}, {"keys", "values", "items"}, {"get", "pop"}, {"popleft", "pop"},
-    {"append", "appendleft"}, {"update", "setdefault"}, {"discard", "remove"}, {"monotonic", "time"},
-    {"isdigit", "isalnum", "isalpha"}, {"sum", "len", "max"}, {"int", "float"}, {"read", "readline", "readlines"},
+    {"strip", "lstrip", "rstrip"}, {"find", "rfind", "index"}, {"split", "rsplit"},
+    {"startswith", "endswith"}, {"lower", "upper"}, {"floor", "ceil", "round"},
+    {"partition", "rpartition"}, {"match", "search", "fullmatch"},
+    {"union", "intersection", "difference"}, {"keys", "values", "items"}, {"get", "pop"},
+    {"popleft", "pop"}, {"append", "appendleft"}, {"update", "setdefault"}, {"discard", "remove"},
+    {"monotonic", "time"}, {"isdigit", "isalnum", "isalpha"}, {"sum", "len", "max"},
+    {"int", "float"}, {"read", "readline", "readlines"},
 )  # fmt: skip
 
 
@@ -79,7 +81,8 @@ def _add(module: Module, call: ast.Call, scope: Scope, index: Index) -> Iterator
     for keyword, values in sorted(index.keywords.get(name, {}).items()):
         options += [(0.55, keyword, text) for text in sorted(values)[:4]]
     options = [o for o in options if o[1] not in given | positional and _resolves(o[2], scope)]
-    parts = [module.text(p) for p in (*call.args, *call.keywords)]
+    given_parts: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    parts = [module.text(p) for p in given_parts]
     best: dict[tuple[str, str], float] = {}
     for prior, keyword, text in options:
         best[keyword, text] = max(prior, best.get((keyword, text), 0.0))

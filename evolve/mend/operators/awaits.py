@@ -37,7 +37,8 @@ def _awaited(module: Module, expr: ast.Await) -> Iterator[Edit]:
     yield from put(module, expr.value, f"asyncio.shield({text})", "await.shield", 0.12)
     if isinstance(expr.value, ast.Call) and last_name(expr.value.func) == "gather":
         kept = [k for k in expr.value.keywords if k.arg != "return_exceptions"]
-        parts = [module.text(p) for p in (*expr.value.args, *kept)]
+        values: list[ast.expr | ast.keyword] = [*expr.value.args, *kept]
+        parts = [module.text(p) for p in values]
         if len(kept) == len(expr.value.keywords):
             parts.append("return_exceptions=True")
         new = f"{module.text(expr.value.func)}({', '.join(parts)})"
@@ -46,9 +47,13 @@ def _awaited(module: Module, expr: ast.Await) -> Iterator[Edit]:
 
 def _kinds(module: Module, stmt: ast.stmt) -> Iterator[Edit]:
     """`with` <-> `async with`, `for` <-> `async for`."""
-    words = {ast.With: ("with", "async with"), ast.AsyncWith: ("async with", "with")}
-    words2 = {ast.For: ("for", "async for"), ast.AsyncFor: ("async for", "for")}
-    pair = {**words, **words2}.get(type(stmt))  # type: ignore[dict-item]
+    words: dict[type[ast.stmt], tuple[str, str]] = {
+        ast.With: ("with", "async with"),
+        ast.AsyncWith: ("async with", "with"),
+        ast.For: ("for", "async for"),
+        ast.AsyncFor: ("async for", "for"),
+    }
+    pair = words.get(type(stmt))
     start = module.span(stmt)[0]
     if pair is not None and module.data[start:].startswith(pair[0].encode()):
         yield Edit(module.path, stmt.lineno, "await.kind", 0.15, ((start, start + len(pair[0]), pair[1]),))

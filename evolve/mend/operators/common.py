@@ -19,17 +19,10 @@ TIGHT = (
     | ast.Set
     | ast.JoinedStr
 )
-LOOSE_PARENTS = (
-    ast.Call,
-    ast.keyword,
-    ast.Assign,
-    ast.AugAssign,
-    ast.AnnAssign,
-    ast.Return,
-    ast.If,
-    ast.While,
+LOOSE_STATEMENTS = (
+    ast.Call | ast.keyword | ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return | ast.If | ast.While
 )
-LOOSE_PARENTS += (ast.Assert, ast.Expr, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.For, ast.Subscript)
+LOOSE_OTHERS = ast.Assert | ast.Expr | ast.List | ast.Tuple | ast.Set | ast.Dict | ast.For | ast.Subscript
 
 
 def atom(text: str) -> str:
@@ -61,7 +54,11 @@ def put(
     if old == text:
         return
     parent = module.parents.get(node)
-    new = text if isinstance(parent, LOOSE_PARENTS) and not isinstance(node, ast.Starred) else atom(text)
+    new = (
+        text
+        if isinstance(parent, LOOSE_STATEMENTS | LOOSE_OTHERS) and not isinstance(node, ast.Starred)
+        else atom(text)
+    )
     if isinstance(parent, ast.Call) and len(parent.args) == 1 and text.startswith("*"):
         new = text
     yield Edit(module.path, node.lineno, operator, prior, ((*module.span(node), new),), risk)
@@ -115,7 +112,7 @@ def _header(stmt: ast.stmt) -> Iterator[ast.AST]:
 
 
 def adapted(piece: Mined, scope: Scope, index: Index, limit: int = 2) -> Iterator[tuple[str, float]]:
-    """A mined piece with names that resolve here: as it is, or with one unknown name replaced by similar ones."""
+    """A mined piece with names that resolve here: as it is, or with one name replaced by a similar one."""
     from evolve.mend.index import likeness
 
     unknown = sorted(piece.free - scope.visible)

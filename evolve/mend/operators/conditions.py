@@ -54,7 +54,7 @@ def _halves(module: Module, expr: ast.BoolOp) -> Iterator[Edit]:
 
 
 def _mined(module: Module, stmt: ast.stmt, test: ast.expr, scope: Scope, index: Index) -> Iterator[Edit]:
-    """A conjunct or disjunct that the repository or the scope suggests; another condition in place of this one."""
+    """A conjunct or disjunct that the repository or the scope suggests; another condition in its place."""
     text = module.text(test)
     parts = {module.text(v) for v in test.values} if isinstance(test, ast.BoolOp) else {text}
     ranked = sorted(conditions(stmt, scope, index).items(), key=lambda item: (-item[1], item[0]))

@@ -1,6 +1,7 @@
 """Constants moved by one, emptied, or replaced by others that the module uses."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
 from evolve.mend.edit import Edit
@@ -77,7 +78,7 @@ def _mined(module: Module, expr: ast.Constant, index: Index) -> Iterator[Edit]:
     kind = type(expr.value).__name__
     if kind in ("bool", "NoneType", "ellipsis"):
         return
-    known = index.constants.get((module.path, kind), {})
+    known = index.constants.get((module.path, kind)) or Counter[str]()
     alike = _same_place(module, expr)
     ranked = sorted(known, key=lambda text: (text not in alike, -known[text], text))
     for rank, text in enumerate(ranked[:16]):

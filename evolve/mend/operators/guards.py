@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from evolve.mend.edit import Edit
-from evolve.mend.index import Index
+from evolve.mend.index import Index, dotted
 from evolve.mend.operators.common import adapted, insertion, lines_edit, step, variables_here
 from evolve.mend.scope import Scope, free_names
 from evolve.mend.source import FunctionNode, Module, is_docstring, own_exprs
@@ -31,10 +31,10 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
 
 
 def conditions(stmt: ast.stmt, scope: Scope, index: Index) -> dict[str, float]:
-    """Conditions that make sense here, with weights: None and emptiness checks of what the statement uses, and
+    """Conditions that make sense here, weighted: None and emptiness checks of what the statement uses, and
     what the repository asks elsewhere."""
     used = set(free_names(stmt))
-    used |= {f"{n.value.id}.{n.attr}" for n in ast.walk(stmt) if _self_attribute(n, scope)}
+    used |= {name for n in ast.walk(stmt) if (name := _self_attribute(n, scope)) is not None}
     found: dict[str, float] = {}
 
     def offer(text: str, weight: float) -> None:
@@ -65,12 +65,9 @@ def conditions(stmt: ast.stmt, scope: Scope, index: Index) -> dict[str, float]:
     return found
 
 
-def _self_attribute(node: ast.AST, scope: Scope) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == scope.self_name
-    )
+def _self_attribute(node: ast.AST, scope: Scope) -> str | None:
+    name = dotted(node) if isinstance(node, ast.Attribute) else None
+    return name if name is not None and name.split(".")[0] == scope.self_name else None
 
 
 def negated(text: str) -> str:

@@ -1,6 +1,7 @@
 """Names, attributes and keys replaced by others that are used alike."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
 from evolve.mend.edit import Edit
@@ -22,9 +23,9 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
         elif isinstance(expr, ast.Subscript) and isinstance(expr.slice, ast.Constant):
             yield from _key(module, expr.value, expr.slice, index)
         elif isinstance(expr, ast.Call) and isinstance(expr.func, ast.Attribute):
-            if expr.func.attr in ("get", "pop", "setdefault") and expr.args:
-                if isinstance(expr.args[0], ast.Constant):
-                    yield from _key(module, expr.func.value, expr.args[0], index)
+            key = expr.args[0] if expr.args else None
+            if expr.func.attr in ("get", "pop", "setdefault") and isinstance(key, ast.Constant):
+                yield from _key(module, expr.func.value, key, index)
 
 
 def _variable(module: Module, expr: ast.Name | ast.Attribute, scope: Scope, index: Index) -> Iterator[Edit]:
@@ -55,7 +56,7 @@ def _is_base(module: Module, expr: ast.expr) -> bool:
 
 def _attribute(module: Module, expr: ast.Attribute, scope: Scope, index: Index) -> Iterator[Edit]:
     base = last_name(expr.value)
-    known = index.attributes.get(base, {})
+    known = index.attributes.get(base) or Counter[str]()
     parent = module.parents.get(expr)
     called = isinstance(parent, ast.Call) and parent.func is expr
     if base == scope.self_name and not called:
@@ -68,7 +69,7 @@ def _attribute(module: Module, expr: ast.Attribute, scope: Scope, index: Index) 
 
 
 def _key(module: Module, owner: ast.expr, key: ast.Constant, index: Index) -> Iterator[Edit]:
-    known = index.keys.get(last_name(owner), {})
+    known = index.keys.get(last_name(owner)) or Counter[str]()
     ranked = sorted((-_words(str(key.value), k), -known[k], k) for k in known if k != repr(key.value))
     for rank, (score, _, text) in enumerate(ranked[:LIMIT]):
         yield from put(module, key, text, "name.key", (0.4 + 0.3 * -score) / (1 + 0.15 * rank))

@@ -98,8 +98,8 @@ def _keyword(module: Module, stmt: ast.stmt) -> Iterator[Edit]:
     head = next(w for w in ("elif", "if", "while") if module.data[start:].startswith(w.encode()))
     place = module.places[stmt]
     before = place.block[place.position - 1] if place.position else None
-    options = {"elif": (("if", 0.4),), "while": (("if", 0.3),), "if": (("while", 0.15),)}[head]
+    options = {"elif": [("if", 0.4)], "while": [("if", 0.3)], "if": [("while", 0.15)]}[head]
     if head == "if" and isinstance(before, ast.If) and not before.orelse:
-        options += (("elif", 0.4),)
+        options.append(("elif", 0.4))
     for word, prior in options:
         yield from lines_edit(module, stmt, [(start, start + len(head), word)], "statement.keyword", prior)

@@ -28,7 +28,8 @@ METHODS = (
 )
 COPIES = (("list({})", 0.3), ("dict({})", 0.35), ("{}.copy()", 0.3), ("set({})", 0.12), ("tuple({})", 0.12))
 CONVERSIONS = (
-    ("str({})", 0.2), ("int({})", 0.2), ("float({})", 0.1), ("len({})", 0.2), ("sorted({})", 0.25), ("bool({})", 0.1),
+    ("str({})", 0.2), ("int({})", 0.2), ("float({})", 0.1), ("len({})", 0.2), ("sorted({})", 0.25),
+    ("bool({})", 0.1),
     ("abs({})", 0.2), ("{}.strip()", 0.18), ("{}.lower()", 0.15), ("repr({})", 0.1), ("list({})", 0.2),
     ("reversed({})", 0.12), ("not {}", 0.1), ("-{}", 0.15),
 )  # fmt: skip
@@ -88,6 +89,4 @@ def _wrap(module: Module, expr: ast.expr) -> Iterator[Edit]:
     for pattern, prior in CONVERSIONS:
         name = pattern.split("(")[0]
         if name != outer and not (isinstance(expr, ast.Call) and text.startswith(f"{name}(")):
-            yield from put(
-                module, expr, pattern.format(atom(text)).replace("((", "((", 1), "wrap.convert", prior
-            )
+            yield from put(module, expr, pattern.format(atom(text)), "wrap.convert", prior)
