@@ -1,5 +1,6 @@
 """The live installation: start and stop the supervisor, install the first image, see who is up."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,6 @@ START_SECONDS = 60.0
 POLL = 0.05
 
 
-
 def start(product: Product, who: str, reason: str, progress: Callable[[str], None]) -> dict[str, object]:
     """Start what does not run; the first time, build and install the substrate's image. Returns the status.
 
@@ -28,7 +28,12 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
     if read_status(product.paths.run / "supervisor-status.json") is None:
         progress("starting gateway, edge and promoter")
         _spawn(product)
-    _wait(product, "the promoter does not come up", "promoter", lambda: product.ask_promoter(lambda p: p.status()))
+    _wait(
+        product,
+        "the promoter does not come up",
+        "promoter",
+        lambda: product.ask_promoter(lambda p: p.status()),
+    )
     if product.live_image() is None:
         progress("building the first image")
         image = product.build_main()
@@ -114,10 +119,8 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except OSError:
         return False
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
     return True
 
 

@@ -6,7 +6,18 @@ This informs the approver and the consent policy; it does not confine. The sandb
 import ast
 
 REACH = {
-    "network": {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "httpx2", "requests", "aiohttp", "socketserver"},
+    "network": {
+        "socket",
+        "ssl",
+        "http",
+        "urllib",
+        "ftplib",
+        "smtplib",
+        "httpx2",
+        "requests",
+        "aiohttp",
+        "socketserver",
+    },
     "processes": {"subprocess", "multiprocessing", "pty", "signal"},
     "native_code": {"ctypes", "cffi", "mmap"},
     "dynamic_code": {"importlib", "runpy", "code", "codeop", "pickle", "marshal"},

@@ -6,7 +6,6 @@ holds one.
 
 import json
 import shutil
-from datetime import timedelta
 from pathlib import Path
 
 from containers.runtime import ImageRef
@@ -62,6 +61,10 @@ def approve(
         run = runs.get_run(session, row.run_id)
     if row.state not in ("ready", "approved"):
         raise Refused(f"candidate {candidate_id} is {row.state}: only a converged one can be approved")
+    if run.requester == person and product.settings.consent.policy != "solo":
+        raise NeedsConsent(
+            f"{person} asked for this run and may not approve it", hint="another approver must decide"
+        )
     if confirm_digest is not None and confirm_digest.lower() != row.image[-LAST_HEX:]:
         raise BadInput(f"the typed digits are not the last {LAST_HEX} of this candidate's image")
     folder = product.settings.home / "approvals" / new_id()
@@ -107,7 +110,13 @@ def decline(product: Product, candidate_id: str, *, person: str, reason: str) ->
 
 
 def approve_and_promote(
-    product: Product, candidate_id: str, *, person: str, passphrase: str, reason: str, confirm_digest: str | None
+    product: Product,
+    candidate_id: str,
+    *,
+    person: str,
+    passphrase: str,
+    reason: str,
+    confirm_digest: str | None,
 ) -> str:
     """What the page's button does: sign, then hand in at once. Returns the approval's digest."""
     approval = approve(
@@ -155,7 +164,9 @@ def _require_role(product: Product, person: str) -> None:
         raise NeedsConsent(f"{person} may not approve", hint=f"roles: {', '.join(known.roles)}")
 
 
-def _decide(product: Product, candidate_id: str, state: str, person: str, reason: str, approval: str | None) -> None:
+def _decide(
+    product: Product, candidate_id: str, state: str, person: str, reason: str, approval: str | None
+) -> None:
     with product.store.write() as session:
         row = runs.get_candidate(session, candidate_id)
         row.state, row.decided_by, row.decided_reason, row.approval_digest = state, person, reason, approval

@@ -1,11 +1,11 @@
 """Errors for people: one line that says what is wrong, where, and what to do; each kind has one exit code.
 
-  EvolveError
-  ├─ Refused       1  the answer is no
-  ├─ BadInput      2  usage or bad input
-  ├─ NotFound      3  no such thing
-  ├─ NeedsConsent  4  a person's decision, or a lock, stands in the way
-  └─ Broken        5  the environment is broken
+EvolveError
+├─ Refused       1  the answer is no
+├─ BadInput      2  usage or bad input
+├─ NotFound      3  no such thing
+├─ NeedsConsent  4  a person's decision, or a lock, stands in the way
+└─ Broken        5  the environment is broken
 """
 
 from typing import ClassVar

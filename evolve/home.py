@@ -56,7 +56,9 @@ def create_home(home: Path, lay_out: Callable[[Path], None], policy: str) -> str
 
 def _move_into(staging: Path, home: Path) -> None:
     if home.exists() and any(home.iterdir()):
-        raise BadInput(f"{home}: exists and is not empty", hint="name a new folder with --home or $EVOLVE_HOME")
+        raise BadInput(
+            f"{home}: exists and is not empty", hint="name a new folder with --home or $EVOLVE_HOME"
+        )
     os.replace(staging, home)
     home.chmod(0o700)
 

@@ -40,7 +40,9 @@ def connect(settings: Settings) -> Redis:
     except (RedisError, OSError):
         client.close()
         where = "redis_url" if url else "the embedded Valkey"
-        raise Broken(f"the queue ({where}) does not answer", hint="`evolve worker` starts and serves it") from None
+        raise Broken(
+            f"the queue ({where}) does not answer", hint="`evolve worker` starts and serves it"
+        ) from None
     return client
 
 
@@ -73,7 +75,9 @@ def waiting(store: Store, settings: Settings) -> list[str]:
     """Detached runs that nobody works on: queued ones, and running ones whose worker died."""
     with store.read() as session:
         rows = session.exec(
-            select(RunRow).where(col(RunRow.state).in_(("queued", "running", "stopping"))).order_by(col(RunRow.id))
+            select(RunRow)
+            .where(col(RunRow.state).in_(("queued", "running", "stopping")))
+            .order_by(col(RunRow.id))
         ).all()
     return [row.id for row in rows if row.options.get("detached") and _is_free(settings, row.id)]
 

@@ -18,8 +18,29 @@ from evidence.canonical import canonical_json, digest, utcnow
 from evolve import runs
 from evolve.budget import OutOfBudget
 from evolve.context import RunContext
-from evolve.stages import baseline, build, code_review, evaluate, implement, locate, plan, plan_review, trial, verdict
-from evolve.stages.models import Decided, Evaluated, Plan, Review
+from evolve.stages import (
+    baseline,
+    build,
+    code_review,
+    evaluate,
+    implement,
+    locate,
+    plan,
+    plan_review,
+    trial,
+    verdict,
+)
+from evolve.stages.models import (
+    Baseline,
+    Built,
+    Decided,
+    Evaluated,
+    Implemented,
+    Located,
+    Plan,
+    Review,
+    Tried,
+)
 from evolve.tables import StageRow
 
 Out = TypeVar("Out", bound=BaseModel)
@@ -51,11 +72,11 @@ def execute(context: RunContext) -> str:
 
 
 def _passes(context: RunContext) -> Decided:
-    known = stage(context, 0, "baseline", context.batch, baseline.run, baseline.Baseline)
+    known = stage(context, 0, "baseline", context.batch, baseline.run, Baseline)
     if not known.failing:
         reason = "no visible case fails on the baseline any more"
         return Decided(word="needs_work", reasons=(reason,), candidate_id=None, final=True)
-    located = stage(context, 0, "locate", known, lambda c, i: locate.run(c, i, known), locate.Located)
+    located = stage(context, 0, "locate", known, lambda c, i: locate.run(c, i, known), Located)
     tried: list[Evaluated] = []
     avoid: list[str] = []
     for iteration in range(1, context.settings.run.iterations + 1):
@@ -70,8 +91,8 @@ def _passes(context: RunContext) -> Decided:
 def _pass(
     context: RunContext,
     iteration: int,
-    known: baseline.Baseline,
-    located: locate.Located,
+    known: Baseline,
+    located: Located,
     tried: list[Evaluated],
     avoid: list[str],
 ) -> tuple[Decided, str]:
@@ -84,12 +105,12 @@ def _pass(
     review = step("plan_review", planned, lambda c, i: plan_review.run(c, planned), Review)
     if not review.ok:
         return _refused(context, iteration, review, tried), ""
-    done = step("implement", planned, lambda c, i: implement.run(c, i, planned), implement.Implemented)
+    done = step("implement", planned, lambda c, i: implement.run(c, i, planned), Implemented)
     review = step("code_review", done, lambda c, i: code_review.run(c, planned, done), Review)
     if not review.ok:
         return _refused(context, iteration, review, tried), done.diff_sha256
-    built = step("build", done, lambda c, i: build.run(c, i, done), build.Built)
-    result = step("trial", built, lambda c, i: trial.run(c, built), trial.Tried)
+    built = step("build", done, lambda c, i: build.run(c, i, done), Built)
+    result = step("trial", built, lambda c, i: trial.run(c, built), Tried)
     seen = step("evaluate", result, lambda c, i: evaluate.run(c, built, result), Evaluated)
     tried.append(seen)
     decided = step("verdict", seen, lambda c, i: verdict.run(c, built, result, seen), Decided)

@@ -73,7 +73,9 @@ def upstream(settings: Settings) -> Upstream | None:
 def tool_servers(settings: Settings) -> dict[str, ToolServer]:
     return {
         name: ToolServer(
-            command=(server.command, *server.args), env=server.env, cwd=Path(server.cwd) if server.cwd else None
+            command=(server.command, *server.args),
+            env=server.env,
+            cwd=Path(server.cwd) if server.cwd else None,
         )
         for name, server in settings.tools.items()
     }
@@ -144,7 +146,7 @@ def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, 
         (folder / name).mkdir(parents=True, exist_ok=True)
     for path in (settings.home / "edge", settings.home / "gateway", settings.home / "promote"):
         path.mkdir(exist_ok=True)
-    commands = {}
+    commands: dict[str, tuple[str, ...]] = {}
     for name, config in configs.items():
         path = folder / f"{name}.json"
         write_durably(path, config.model_dump_json(indent=1).encode())

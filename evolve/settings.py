@@ -222,4 +222,6 @@ def load_settings(home: Path | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {where}: {first['msg']}", hint="docs/configuration.md lists every key") from None
+        raise BadInput(
+            f"{path}: {where}: {first['msg']}", hint="docs/configuration.md lists every key"
+        ) from None

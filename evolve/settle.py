@@ -17,7 +17,9 @@ from promote.records import SwapRecord
 def settle(product: Product) -> list[str]:
     """Bring every candidate whose swap ended up to date; returns the ids that changed."""
     with product.store.read() as session:
-        waiting = select(CandidateRow).where(CandidateRow.state == "approved", col(CandidateRow.swap_id).is_not(None))
+        waiting = select(CandidateRow).where(
+            CandidateRow.state == "approved", col(CandidateRow.swap_id).is_not(None)
+        )
         rows = list(session.exec(waiting))
     if not rows:
         return []
@@ -37,7 +39,11 @@ def ended_swaps(product: Product) -> dict[str, SwapRecord]:
         return {}
     with Ledger(product.paths.promoter_ledger, create=False) as ledger:
         entries = ledger.entries()
-    records = [SwapRecord.model_validate(e.data["record"]) for e in entries if e.kind == "swap" and "record" in e.data]
+    records = [
+        SwapRecord.model_validate(e.data["record"])
+        for e in entries
+        if e.kind == "swap" and "record" in e.data
+    ]
     return {record.swap: record for record in records}
 
 

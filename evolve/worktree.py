@@ -249,4 +249,6 @@ def create_branch(repository: Path, name: str, commit: str) -> None:
 
 def copy_tree(source: Path, target: Path) -> None:
     """Copy plain files, leaving tools' droppings behind."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*DROPPINGS, "*.pyc", ".git"), dirs_exist_ok=True)
+    shutil.copytree(
+        source, target, ignore=shutil.ignore_patterns(*DROPPINGS, "*.pyc", ".git"), dirs_exist_ok=True
+    )

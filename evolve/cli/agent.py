@@ -48,4 +48,8 @@ def status(as_json: bool) -> None:
         found = agents.status(product)
     print_json(found) if as_json else print_fields(found.items())
     if not found["running"]:
-        raise click.exceptions.Exit(1) if as_json else Refused("nothing is running", hint="`evolve agent start`")
+        raise (
+            click.exceptions.Exit(1)
+            if as_json
+            else Refused("nothing is running", hint="`evolve agent start`")
+        )

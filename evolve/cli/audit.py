@@ -41,7 +41,7 @@ def tail(limit: int, as_json: bool) -> None:
 @audit.command()
 @json_option
 def verify(as_json: bool) -> None:
-    """Read both ledgers again: hashes, order, pointers, single-use keys, signed checkpoints. Exit code 1 when one is not whole."""
+    """Read both ledgers again: hashes, order, single-use keys, signed checkpoints. Exit code 1 when one is not whole."""
     with open_product() as product:
         found = verify_ledgers(product)
     valid = all(result.ok for result in found.values())

@@ -40,7 +40,11 @@ def list_batches(state: str | None, as_json: bool) -> None:
         print_json(records)
         return
     rows = [(r.id, r.state, r.evidence, r.sessions, r.title) for r in records]
-    print_table(("id", "state", "failures", "sessions", "what fails"), rows, "no batches; `evolve scan` gathers failures")
+    print_table(
+        ("id", "state", "failures", "sessions", "what fails"),
+        rows,
+        "no batches; `evolve scan` gathers failures",
+    )
 
 
 @batch.command()
@@ -57,11 +61,15 @@ def show(batch_id: str, as_json: bool) -> None:
     if as_json:
         print_json({**found.model_dump(mode="json"), "readiness": ready.model_dump(mode="json")})
         return
-    print_fields((name, getattr(found, name)) for name in ("id", "state", "reason", "title", "evidence", "sessions"))
+    print_fields(
+        (name, getattr(found, name)) for name in ("id", "state", "reason", "title", "evidence", "sessions")
+    )
     splits = [case.split for case in found.cases if case.split]
     print_fields((split, splits.count(split)) for split in ("visible", "held_out", "regression") if splits)
     print_fields(("missing", line) for line in (ready.missing if found.state == "open" else ()))
-    print_fields((change.at[:19], f"{change.kind} by {change.who}: {change.reason}") for change in found.changes)
+    print_fields(
+        (change.at[:19], f"{change.kind} by {change.who}: {change.reason}") for change in found.changes
+    )
 
 
 @batch.command()
@@ -81,7 +89,13 @@ def seal(batch_id: str, reason: str, early: bool, who: str | None, dry_run: bool
         try:
             with open_arena(product, product.manifest) as arena, Progress() as progress:
                 sealed = seal_batch(
-                    product, arena, batch_id, who=person(who), reason=reason, early=early, progress=progress.line
+                    product,
+                    arena,
+                    batch_id,
+                    who=person(who),
+                    reason=reason,
+                    early=early,
+                    progress=progress.line,
                 )
         except EvidenceNotFound as error:
             raise NotFound(str(error), hint="`evolve batch list` names them") from None

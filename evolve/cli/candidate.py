@@ -41,25 +41,46 @@ def list_candidates(state: str | None, run_id: str | None, as_json: bool) -> Non
 def show(candidate_id: str, as_json: bool) -> None:
     """The story of a candidate: what failed, the change, before and after, checks, cost."""
     with open_product() as product:
-        story = candidate_story(product.store, product.settings, candidate_id)
+        story = candidate_story(product.settings, product.store, candidate_id)
     if as_json:
         print_json(story)
         return
     found, report = story.candidate, story.report
-    print_fields([("candidate", found.id), ("state", found.state), ("verdict", found.verdict), ("image", found.image)])
-    print_fields([("commit", found.commit), ("decided", f"{found.decided_by} {found.decided_reason}".strip())])
+    print_fields(
+        [("candidate", found.id), ("state", found.state), ("verdict", found.verdict), ("image", found.image)]
+    )
+    print_fields(
+        [("commit", found.commit), ("decided", f"{found.decided_by} {found.decided_reason}".strip())]
+    )
     if report is None:
         return
     print_fields(("because", reason) for reason in report.reasons)
     print_fields(
-        [("e-value", f"{report.e_value:.4g} of {report.e_threshold:.4g} needed, {report.held_out_pairs} pairs")]
+        [
+            (
+                "e-value",
+                f"{report.e_value:.4g} of {report.e_threshold:.4g} needed, {report.held_out_pairs} pairs",
+            )
+        ]
     )
     print_fields(
-        [("regression", f"at most {report.regression_upper_points:.1f} points lost (95 %), {report.margin_points:g} allowed")]
+        [
+            (
+                "regression",
+                f"at most {report.regression_upper_points:.1f} points lost (95 %), {report.margin_points:g} allowed",
+            )
+        ]
     )
     for split in report.candidate:
         before, after = report.baseline[split], report.candidate[split]
-        print_fields([(split, f"{before.passed} of {before.cases} passed before, {after.passed} of {after.cases} after")])
+        print_fields(
+            [
+                (
+                    split,
+                    f"{before.passed} of {before.cases} passed before, {after.passed} of {after.cases} after",
+                )
+            ]
+        )
     print_fields((f"{'ok ' if check.ok else 'NOT'} {check.name}", check.reason) for check in report.checks)
 
 
@@ -79,7 +100,9 @@ def diff(candidate_id: str, as_json: bool) -> None:
 
 @candidate.command()
 @click.argument("candidate_id")
-@click.option("--patch", type=click.Path(path_type=Path, dir_okay=False), help="Write a mail-format patch; - is stdout.")
+@click.option(
+    "--patch", type=click.Path(path_type=Path, dir_okay=False), help="Write a mail-format patch; - is stdout."
+)
 @click.option("--branch", help="Make a branch of this name in the substrate's repository.")
 @json_option
 def export(candidate_id: str, patch: Path | None, branch: str | None, as_json: bool) -> None:
@@ -100,7 +123,9 @@ def export(candidate_id: str, patch: Path | None, branch: str | None, as_json: b
                 return
             assert patch is not None
             patch.write_text(text, encoding="utf-8")
-    print_json({"candidate": candidate_id, "patch": patch and str(patch), "branch": branch}) if as_json else say(f"wrote {patch or branch}")
+    print_json(
+        {"candidate": candidate_id, "patch": patch and str(patch), "branch": branch}
+    ) if as_json else say(f"wrote {patch or branch}")
 
 
 def _row(product: Product, candidate_id: str) -> CandidateRow:

@@ -23,5 +23,9 @@ def config(as_json: bool) -> None:
 
 def _flatten(prefix: str, value: object) -> list[tuple[str, object]]:
     if isinstance(value, dict) and value:
-        return [pair for key, item in value.items() for pair in _flatten(f"{prefix}.{key}" if prefix else key, item)]
+        return [
+            pair
+            for key, item in value.items()
+            for pair in _flatten(f"{prefix}.{key}" if prefix else key, item)
+        ]
     return [(prefix, value)]

@@ -67,7 +67,9 @@ def decline(candidate_id: str, reason: str, who: str | None, as_json: bool) -> N
     """Refuse a candidate; its batch goes back to sealed."""
     with open_product() as product:
         consent.decline(product, candidate_id, person=person(who), reason=reason)
-    print_json({"candidate": candidate_id, "state": "declined"}) if as_json else say(f"declined {candidate_id}")
+    print_json({"candidate": candidate_id, "state": "declined"}) if as_json else say(
+        f"declined {candidate_id}"
+    )
 
 
 @click.command()
@@ -89,7 +91,9 @@ def promote(candidate_id: str, detach: bool, as_json: bool) -> None:
 @click.command()
 @reason_option
 @as_option
-@click.option("--discard-writes", is_flag=True, help="Out of a quarantine: give up what was written since the swap.")
+@click.option(
+    "--discard-writes", is_flag=True, help="Out of a quarantine: give up what was written since the swap."
+)
 @json_option
 def rollback(reason: str, who: str | None, discard_writes: bool, as_json: bool) -> None:
     """Go back to the previous good image, or out of the swap that is open."""
@@ -129,5 +133,3 @@ def _report(record: SwapRecord, as_json: bool) -> None:
     if not committed:
         raise Refused(f"swap {record.swap} {record.state}: {record.reason}")
     say(f"committed: {record.target_image} is live; requests were held for {record.held_ms:.0f} ms")
-
-

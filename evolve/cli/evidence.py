@@ -22,7 +22,9 @@ def scan(as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    say(f"{report.events} events and {report.calls} calls read; {report.turns} turns judged, {report.evidence} failed")
+    say(
+        f"{report.events} events and {report.calls} calls read; {report.turns} turns judged, {report.evidence} failed"
+    )
     if report.batches:
         say(f"{report.batches} batches opened; `evolve batch` lists them")
     for log, reason in report.aside[:10]:
@@ -68,11 +70,15 @@ def show(evidence_id: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_fields((name, getattr(found, name)) for name in ("id", "request_id", "session", "batch_id", "image", "at"))
+    print_fields(
+        (name, getattr(found, name)) for name in ("id", "request_id", "session", "batch_id", "image", "at")
+    )
     for signal in found.signals:
         print_fields([(f"{signal.kind} {signal.name}", signal.reason)])
     if found.turn is not None:
-        print_fields([("request", found.turn.body), ("status", found.turn.status), ("reply", found.turn.reply)])
+        print_fields(
+            [("request", found.turn.body), ("status", found.turn.status), ("reply", found.turn.reply)]
+        )
     print_fields((f"{call.kind} {call.target}", call.response) for call in found.calls)
 
 
@@ -86,8 +92,15 @@ def flag(request_id: str, reason: str, who: str | None, as_json: bool) -> None:
     with open_product() as product:
         try:
             flag_id = flags.flag(
-                product.store, request_id, who=person(who), reason=reason, redactor=product.redactor, operator=True
+                product.store,
+                request_id,
+                who=person(who),
+                reason=reason,
+                redactor=product.redactor,
+                operator=True,
             )
         except EvidenceNotFound as error:
             raise NotFound(str(error), hint="`evolve scan` first, if the turn is new") from None
-    print_json({"flag": flag_id}) if as_json else say(f"flagged {request_id}; the next `evolve scan` judges it again")
+    print_json({"flag": flag_id}) if as_json else say(
+        f"flagged {request_id}; the next `evolve scan` judges it again"
+    )

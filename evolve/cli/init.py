@@ -1,5 +1,6 @@
 """`evolve init`."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,7 +13,9 @@ from evolve.settings import home_directory
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path), help="Folder to make; default $EVOLVE_HOME or ./.evolve.")
+@click.option(
+    "--home", type=click.Path(path_type=Path), help="Folder to make; default $EVOLVE_HOME or ./.evolve."
+)
 @click.option("--from", "source", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="A folder with your service and its substrate.toml.")  # fmt: skip
 @click.option("--tiny", is_flag=True, help="Start from the tiny example service.")
@@ -23,18 +26,20 @@ def init(home: Path | None, source: Path | None, tiny: bool, solo: bool, as_json
     if source is not None and tiny:
         raise BadInput("--from and --tiny exclude each other")
     target = (home or home_directory()).absolute()
-    if source is not None:
-        own = source
-
-        def lay_out(tree: Path) -> None:
-            if (own / ".git").exists() and worktree.is_dirty(own):
-                raise BadInput(f"{own}: has uncommitted changes", hint="commit or stash them first")
-            worktree.copy_tree(own, tree)
-    else:
-        lay_out = substrates.export_tiny if tiny else substrates.export_harness
+    bundled = substrates.export_tiny if tiny else substrates.export_harness
+    lay_out = bundled if source is None else partial(_import, source)
     commit = create_home(target, lay_out, "solo" if solo else "separate")
     if as_json:
         print_json({"home": str(target), "commit": commit})
         return
     say(f"made {target}; its substrate is at commit {commit[:12]}")
-    say(f"next: export EVOLVE_HOME={target}; evolve people add NAME --role approver; evolve doctor; evolve agent start")
+    say(
+        f"next: export EVOLVE_HOME={target}; evolve people add NAME --role approver; evolve doctor; evolve agent start"
+    )
+
+
+def _import(source: Path, tree: Path) -> None:
+    """Copy somebody's service; what is not committed there would be lost to its history. Raises BadInput."""
+    if (source / ".git").exists() and worktree.is_dirty(source):
+        raise BadInput(f"{source}: has uncommitted changes", hint="commit or stash them first")
+    worktree.copy_tree(source, tree)

@@ -21,7 +21,10 @@ def people() -> None:
 def list_people(as_json: bool) -> None:
     """Who is registered, with which roles."""
     settings = load_settings(home_directory())
-    rows = [{"name": n, "roles": list(p.roles), "public_key": p.public_key} for n, p in settings.consent.people.items()]
+    rows = [
+        {"name": n, "roles": list(p.roles), "public_key": p.public_key}
+        for n, p in settings.consent.people.items()
+    ]
     if as_json:
         print_json(rows)
         return

@@ -30,7 +30,10 @@ def list_runs(batch_id: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [(r.id, r.state, r.verdict or "", f"{r.iteration} {r.stage}", r.trials, f"{r.seconds:.0f} s") for r in found]
+    rows = [
+        (r.id, r.state, r.verdict or "", f"{r.iteration} {r.stage}", r.trials, f"{r.seconds:.0f} s")
+        for r in found
+    ]
     print_table(("id", "state", "verdict", "at", "trials", "time"), rows, "no runs; `evolve run start BATCH`")
 
 
@@ -46,7 +49,9 @@ def list_runs(batch_id: str | None, as_json: bool) -> None:
 @click.option("--detach", is_flag=True, help="Leave the work to `evolve worker`.")
 @click.option("--as", "who", help="Who asks; default $EVOLVE_PERSON or the login name.")
 @json_option
-def start(batch_id: str, reason: str, seed: int | None, detach: bool, who: str | None, as_json: bool, **limits: Any) -> None:  # fmt: skip
+def start(
+    batch_id: str, reason: str, seed: int | None, detach: bool, who: str | None, as_json: bool, **limits: Any
+) -> None:
     """Propose and prove a fix for a sealed batch."""
     options: dict[str, object] = {name: value for name, value in limits.items() if value is not None}
     if detach:
@@ -91,7 +96,11 @@ def _work(product: Product, run_id: str, as_json: bool) -> None:
     else:
         _print(detail)
     if word != "converged":
-        raise Refused(f"run {run_id}: {word or 'stopped'}: {detail.run.verdict_reason}") if not as_json else click.exceptions.Exit(1)
+        raise (
+            Refused(f"run {run_id}: {word or 'stopped'}: {detail.run.verdict_reason}")
+            if not as_json
+            else click.exceptions.Exit(1)
+        )
 
 
 @run.command()
@@ -114,7 +123,9 @@ def watch(run_id: str, as_json: bool) -> None:
         while True:
             detail = views.get_run(product.store.read, run_id, after_event=after)
             for event in detail.events:
-                print_json(event) if as_json else click.echo(f"{event.at:%H:%M:%S}  {event.stage:<12}  {event.text}")
+                print_json(event) if as_json else click.echo(
+                    f"{event.at:%H:%M:%S}  {event.stage:<12}  {event.text}"
+                )
             after = detail.last_event or after
             if not detail.run.active:
                 break
@@ -146,6 +157,16 @@ def _print(detail: RunDetail) -> None:
     found = detail.run
     names = ("id", "batch_id", "state", "verdict", "verdict_reason", "coder", "seed", "candidate_id")
     print_fields((name, getattr(found, name)) for name in names)
-    print_fields([("spent", f"{found.usd_micros / 1e6:.4f} USD, {found.tokens} tokens, {found.trials} trials, {found.seconds:.1f} s")])
-    rows = [(s.iteration, s.name, s.state, s.trials, f"{s.seconds:.1f} s" if s.seconds is not None else "") for s in detail.stages]
+    print_fields(
+        [
+            (
+                "spent",
+                f"{found.usd_micros / 1e6:.4f} USD, {found.tokens} tokens, {found.trials} trials, {found.seconds:.1f} s",
+            )
+        ]
+    )
+    rows = [
+        (s.iteration, s.name, s.state, s.trials, f"{s.seconds:.1f} s" if s.seconds is not None else "")
+        for s in detail.stages
+    ]
     print_table(("pass", "stage", "state", "trials", "time"), rows, "no stage yet")

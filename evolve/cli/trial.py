@@ -11,7 +11,7 @@ from evolve.cli.context import open_product
 from evolve.cli.output import Group, json_option, print_json, print_table
 from evolve.errors import NotFound
 from evolve.product import Product
-from trial.plan import Job
+from trial.plan import Job, TrialCase
 from trial.report import Trial
 
 
@@ -53,10 +53,17 @@ def rerun(candidate_id: str, case_id: str, as_json: bool) -> None:
         blobs = product.store.blobs
         candidate = Candidate.model_validate_json(blobs.get(row.candidate_blob))
         batch = SealedBatch.model_validate_json(blobs.get(candidate.batch_digest))
-        cases = [c for c in (*batch.visible, *batch.held_out, *batch.regression) if c.id == case_id]
+        every: list[TrialCase] = [*batch.visible, *batch.held_out, *batch.regression]
+        cases = [case for case in every if case.id == case_id]
         if not cases:
-            raise NotFound(f"no case {case_id} in batch {batch.id}", hint=f"`evolve trial show {candidate_id}` names them")
-        jobs = [Job(cases[0], "baseline", candidate.base_image, 0), Job(cases[0], "candidate", candidate.image, 0)]
+            raise NotFound(
+                f"no case {case_id} in batch {batch.id}",
+                hint=f"`evolve trial show {candidate_id}` names them",
+            )
+        jobs = [
+            Job(cases[0], "baseline", candidate.base_image, 0),
+            Job(cases[0], "candidate", candidate.image, 0),
+        ]
         with open_arena(product, product.manifest) as arena:
             found = list(arena.run(jobs, product.graders.grade))
     if as_json:

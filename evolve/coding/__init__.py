@@ -17,6 +17,8 @@ def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
     found = settings.coders.get(name)
     if found is None:
         known = ", ".join(["mend", *settings.coders])
-        raise BadInput(f"no coder {name!r}", hint=f"there are: {known}; others go under [coders] in evolve.toml")
+        raise BadInput(
+            f"no coder {name!r}", hint=f"there are: {known}; others go under [coders] in evolve.toml"
+        )
     mounts = tuple(Mount(Path(folder), folder) for folder in found.mounts)
     return CommandCoder(name, found.argv, dict(found.env), mounts)

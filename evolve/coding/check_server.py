@@ -88,7 +88,7 @@ class CheckServer:
         # The digest only names the dependency layer here: the worktree is shown in place of the image's tree.
         jobs = [Job(case, "candidate", context.batch.baseline_digest, context.seed) for case in cases]
         results = []
-        for block in ([jobs[:1], jobs[1:]] if fail_fast else [jobs]):
+        for block in [jobs[:1], jobs[1:]] if fail_fast else [jobs]:
             for trial in context.arena.run(block, context.graders.grade, tree=self.tree):
                 context.spend_trials(1)
                 reason = for_terminal(trial.reason)[:REASON_CHARS]

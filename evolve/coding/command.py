@@ -18,6 +18,7 @@ from evolve.coding.protocol import (
     Version,
 )
 
+LIMITS = Limits(processes=512, memory_bytes=None, open_files=4096)
 REPO = "/work/repo"
 TASK_FOLDER = "/work/task"
 CHECK_CLIENT = Path(__file__).with_name("evolve_check.py")
@@ -32,7 +33,7 @@ class CommandCoder:
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
-    limits: Limits = Limits(processes=512, memory_bytes=None, open_files=4096)
+    limits: Limits = LIMITS
 
     def probe(self) -> Version | Missing:
         program = Path(self.argv[0]) if self.argv else None
@@ -58,13 +59,15 @@ class CommandCoder:
         finally:
             sandbox.runtime.kill(instance)
             sandbox.runtime.remove(instance)
-        return CodingResult(_outcome(before, tree_digest(worktree), code), code, 0, 0, instance.name, transcript)
+        return CodingResult(
+            _outcome(before, tree_digest(worktree), code), code, 0, 0, instance.name, transcript
+        )
 
     def _spec(
         self, task: CodingTask, worktree: Path, folder: Path, sandbox: CodingSandbox, budget: CodingBudget
     ) -> InstanceSpec:
         values = {"{task}": f"{TASK_FOLDER}/TASK.md", "{repo}": REPO, "{seed}": str(task.seed)}
-        gateway = ()
+        gateway: tuple[Mount, ...] = ()
         if sandbox.gateway_folder is not None:
             gateway = (Mount(sandbox.gateway_folder, "/run/gateway"),)
         return InstanceSpec(

@@ -10,18 +10,20 @@ import argparse
 import json
 import socket
 import sys
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 SOCKET = "/run/check/check.sock"
 
 
-def ask(request: dict[str, object]) -> dict[str, object]:
+def ask(request: dict[str, object]) -> dict[str, Any]:
     """One request, one answer, both a line of JSON."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(SOCKET)
         connection.sendall(json.dumps(request).encode() + b"\n")
         with connection.makefile("rb") as stream:
-            return json.loads(stream.readline() or b'{"error": "no answer"}')
+            answer: dict[str, Any] = json.loads(stream.readline() or b'{"error": "no answer"}')
+            return answer
 
 
 def junit(results: list[dict[str, str]]) -> str:

@@ -75,7 +75,8 @@ class CodingResult:
 class CodingCli(Protocol):
     """One coder."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def probe(self) -> Version | Missing: ...
 

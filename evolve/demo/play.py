@@ -15,7 +15,15 @@ from evolve.cli.evidence import run_intake
 from evolve.cli.progress import Progress
 from evolve.demo import judge
 from evolve.demo.processes import model_server
-from evolve.demo.report import BatchPart, CandidatePart, DemoReport, DrillPart, LedgerPart, SwapPart, print_report
+from evolve.demo.report import (
+    BatchPart,
+    CandidatePart,
+    DemoReport,
+    DrillPart,
+    LedgerPart,
+    SwapPart,
+    print_report,
+)
 from evolve.demo.setup import APPROVER, REQUESTER, DemoHome, prepare
 from evolve.demo.traffic import Answer, Background, Request, Users, flag, visits
 from evolve.product import Product
@@ -72,7 +80,9 @@ class Scene:
 
     def _send(self, sessions: Sequence[Sequence[Request]], what: str) -> list[Answer]:
         total = sum(map(len, sessions))
-        answers = Users(self.url).send(sessions, lambda n: self.progress.line(f"{what}: {n} of {total} requests"))
+        answers = Users(self.url).send(
+            sessions, lambda n: self.progress.line(f"{what}: {n} of {total} requests")
+        )
         self._count(answers)
         self.progress.keep(f"{what}: {total} requests sent")
         return answers
@@ -211,5 +221,3 @@ class Scene:
         found = verify_ledgers(self.product)
         entries = sum(result.entries for result in found.values())
         self.report.ledger = LedgerPart(entries=entries, valid=all(result.ok for result in found.values()))
-
-

@@ -12,7 +12,10 @@ from evolve.errors import Broken
 def model_server() -> Iterator[int]:
     """Yields its port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "evolve.demo.world.model"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "evolve.demo.world.model"],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
     )
     try:
         line = process.stdout.readline() if process.stdout else ""

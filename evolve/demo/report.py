@@ -87,8 +87,15 @@ def print_report(report: DemoReport, failed: dict[str, tuple[int, int]]) -> None
     table.add_row("all", str(report.requests.failed_before), str(report.requests.failed_after))
     console.print(table)
     for batch in report.batches:
-        change = f"{batch.candidate.lines} lines in {', '.join(batch.candidate.files)}" if batch.candidate else "nothing"
-        console.print(f"batch {batch.id}: {batch.verdict} after {batch.trials} trials; changed {change}", highlight=False)
+        change = (
+            f"{batch.candidate.lines} lines in {', '.join(batch.candidate.files)}"
+            if batch.candidate
+            else "nothing"
+        )
+        console.print(
+            f"batch {batch.id}: {batch.verdict} after {batch.trials} trials; changed {change}",
+            highlight=False,
+        )
     for swap in report.swaps:
         console.print(f"swap: {swap.state}, requests held for {swap.held_ms:.0f} ms", highlight=False)
     for drill in report.drills:

@@ -115,7 +115,9 @@ def _configuration(home: Path, model_port: int) -> str:
         drills=Path(__file__).parent / "drills",
         defects=DEFECTS,
     )
-    return text + "".join(RULE.format(name=name, applies=APPLIES[name].replace("\\", "\\\\")) for name in RULES)
+    return text + "".join(
+        RULE.format(name=name, applies=APPLIES[name].replace("\\", "\\\\")) for name in RULES
+    )
 
 
 def _lay_out(tree: Path) -> None:
@@ -133,4 +135,6 @@ def apply_patch(tree: Path, patch: Path, reverse: bool = False) -> None:
     argv = ["git", "apply", *(["--reverse"] if reverse else []), str(patch)]
     done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Broken(f"{patch.name} does not apply: {done.stderr.strip()[:200]}", hint="reinstall evolving-harness")
+        raise Broken(
+            f"{patch.name} does not apply: {done.stderr.strip()[:200]}", hint="reinstall evolving-harness"
+        )

@@ -16,11 +16,33 @@ from evidence.canonical import new_id
 
 ITEMS = (
     *("apple", "pear", "plum", "fig", "kiwi", "lemon", "lime", "mango", "melon", "peach", "quince", "cherry"),
-    *("rope", "nail", "screw", "hinge", "latch", "lamp", "chair", "table", "shelf", "mirror", "carpet", "vase"),
+    *(
+        "rope",
+        "nail",
+        "screw",
+        "hinge",
+        "latch",
+        "lamp",
+        "chair",
+        "table",
+        "shelf",
+        "mirror",
+        "carpet",
+        "vase",
+    ),
     *("pen", "ink", "paper", "ruler", "brush", "easel", "clay", "glue", "tape", "string", "stamp", "card"),
 )
 CURRENCIES = ("EUR", "GBP", "CHF", "JPY")
-TOPICS = ("the weather", "a good book", "opening hours", "parking", "gift wrapping", "delivery", "the garden", "tea")
+TOPICS = (
+    "the weather",
+    "a good book",
+    "opening hours",
+    "parking",
+    "gift wrapping",
+    "delivery",
+    "the garden",
+    "tea",
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +103,9 @@ def _stock(rng: random.Random) -> str:
 
 
 def _price(rng: random.Random) -> str:
-    return f"What does {rng.choice(ITEMS)} cost?" + rng.choice(("", " I am in a hurry.", " Just curious.", " Thanks!"))
+    return f"What does {rng.choice(ITEMS)} cost?" + rng.choice(
+        ("", " I am in a hurry.", " Just curious.", " Thanks!")
+    )
 
 
 def _order(rng: random.Random) -> str:

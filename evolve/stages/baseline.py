@@ -16,7 +16,9 @@ def run(context: RunContext, iteration: int) -> Baseline:
             reasons[trial.case_id] = trial.reason
         elif trial.outcome == "pass":
             passing.append(trial.case_id)
-    context.say("baseline", f"{len(failing)} of {len(context.batch.visible)} visible cases fail on the live image")
+    context.say(
+        "baseline", f"{len(failing)} of {len(context.batch.visible)} visible cases fail on the live image"
+    )
     return Baseline(failing=tuple(failing), passing=tuple(passing), reasons=reasons)
 
 

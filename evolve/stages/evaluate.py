@@ -14,7 +14,9 @@ def run(context: RunContext, built: Built, result: Tried) -> Evaluated:
 
     def moved(before: str, after: str) -> tuple[str, ...]:
         return tuple(
-            c for c in cases if outcome.get((c, "baseline")) == before and outcome.get((c, "candidate")) == after
+            c
+            for c in cases
+            if outcome.get((c, "baseline")) == before and outcome.get((c, "candidate")) == after
         )
 
     report = result.report

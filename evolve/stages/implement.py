@@ -33,7 +33,9 @@ def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
             budget=CodingBudget(seconds=min(context.settings.run.coder_seconds, context.budget.seconds_left)),
         )
     server.raise_if_ended()
-    commit = worktree.commit_directory(repository, tree, base, f"Candidate of run {context.run_id}, pass {iteration}")
+    commit = worktree.commit_directory(
+        repository, tree, base, f"Candidate of run {context.run_id}, pass {iteration}"
+    )
     diff = worktree.diff_text(repository, base, commit)
     shutil.rmtree(scratch, ignore_errors=True)
     return Implemented(

@@ -49,7 +49,9 @@ def wanted_calls(question: str, messages: Sequence[Message]) -> list[tuple[str, 
 
 def currency_of(messages: Sequence[Message]) -> str:
     """The currency that a system message names, else USD."""
-    codes = [found["code"] for m in messages if m["role"] == "system" for found in CURRENCY.finditer(text_of(m))]
+    codes = [
+        found["code"] for m in messages if m["role"] == "system" for found in CURRENCY.finditer(text_of(m))
+    ]
     return codes[-1].upper() if codes else "USD"
 
 
@@ -78,13 +80,16 @@ def _sentence(function: Mapping[str, str], text: str) -> str:
     return f"{item}: {text[:160]}"
 
 
-def reply(request: Mapping[str, Any]) -> dict[str, object]:
+def reply(request: Mapping[str, Any]) -> dict[str, Any]:
     """The assistant message for a chat-completions request."""
     messages = request["messages"]
     history, question, since = split_turn(messages)
     if any(message["role"] == "tool" for message in since):
         return {"role": "assistant", "content": compose(since)}
-    names = {tool["function"]["name"].rpartition("__")[2]: tool["function"]["name"] for tool in request.get("tools", [])}
+    names = {
+        tool["function"]["name"].rpartition("__")[2]: tool["function"]["name"]
+        for tool in request.get("tools", [])
+    }
     calls = [(names[tool], args) for tool, args in wanted_calls(question, messages) if tool in names]
     if calls:
         seed = hashlib.sha256(question.encode()).hexdigest()[:8]
@@ -92,14 +97,51 @@ def reply(request: Mapping[str, Any]) -> dict[str, object]:
             "role": "assistant",
             "content": None,
             "tool_calls": [
-                {"id": f"call_{seed}_{i}", "type": "function", "function": {"name": n, "arguments": json.dumps(a)}}
+                {
+                    "id": f"call_{seed}_{i}",
+                    "type": "function",
+                    "function": {"name": n, "arguments": json.dumps(a)},
+                }
                 for i, (n, a) in enumerate(calls)
             ],
         }
     if ASKED.search(question):
         asked = [text_of(message) for message in history if message["role"] == "user"]
-        return {"role": "assistant", "content": f"You asked: {asked[-1]}" if asked else "You asked nothing yet."}
+        return {
+            "role": "assistant",
+            "content": f"You asked: {asked[-1]}" if asked else "You asked nothing yet.",
+        }
     return {"role": "assistant", "content": f"You said: {question}"}
+
+
+def completion(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole answer."""
+    message = reply(request)
+    tokens = len(json.dumps(request)) // 4
+    seed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:24]
+    finish = "tool_calls" if message.get("tool_calls") else "stop"
+    return {
+        "id": f"chatcmpl-{seed}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": request.get("model", ""),
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": tokens, "completion_tokens": 20, "total_tokens": tokens + 20},
+    }
+
+
+def chunks(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same answer as a stream's frames."""
+    whole = completion(request)
+    choice = whole["choices"][0]
+    message = dict(choice["message"])
+    if calls := message.get("tool_calls"):
+        message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+    said = {"index": 0, "delta": message, "finish_reason": None}
+    ended = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
+    base = {**whole, "object": "chat.completion.chunk"}
+    del base["usage"]
+    return [{**base, "choices": [said]}, {**base, "choices": [ended], "usage": whole["usage"]}]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -112,24 +154,11 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not self.path.endswith("/chat/completions"):
             self._send(404, "application/json", b'{"error": {"message": "no such route"}}')
-            return
-        message = reply(request)
-        tokens = len(json.dumps(request)) // 4
-        usage = {"prompt_tokens": tokens, "completion_tokens": 20, "total_tokens": tokens + 20}
-        finish = "tool_calls" if message.get("tool_calls") else "stop"
-        seed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:24]
-        base = {"id": f"chatcmpl-{seed}", "created": 0, "model": request.get("model", "")}
-        if request.get("stream"):
-            delta = {**message, "tool_calls": [{"index": i, **c} for i, c in enumerate(message.get("tool_calls") or [])]}  # type: ignore[arg-type, var-annotated]
-            frames = [
-                {**base, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
-                {**base, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}], "usage": usage},
-            ]
-            body = "".join(f"data: {json.dumps(frame)}\n\n" for frame in frames) + "data: [DONE]\n\n"
-            self._send(200, "text/event-stream", body.encode())
-            return
-        choice = {"index": 0, "message": message, "finish_reason": finish}
-        self._send(200, "application/json", json.dumps({**base, "object": "chat.completion", "choices": [choice], "usage": usage}).encode())
+        elif request.get("stream"):
+            frames = "".join(f"data: {json.dumps(frame)}\n\n" for frame in chunks(request))
+            self._send(200, "text/event-stream", f"{frames}data: [DONE]\n\n".encode())
+        else:
+            self._send(200, "application/json", json.dumps(completion(request)).encode())
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

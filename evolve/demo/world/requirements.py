@@ -60,7 +60,9 @@ def stock_is_told_right(body: Mapping[str, Any], text: str, calls: Calls) -> str
     asked = STOCK_QUESTION.search(question_of(body))
     if asked is None:
         return None
-    counts = {arguments.get("item"): result.get("count") for arguments, result in tool_results(calls, "stock")}
+    counts = {
+        arguments.get("item"): result.get("count") for arguments, result in tool_results(calls, "stock")
+    }
     told = {found["item"]: int(found["count"]) for found in STOCK_LINE.finditer(text)}
     for item in re.split(r",\s*|\s+and\s+", asked["items"]):
         if item not in counts:
@@ -81,7 +83,9 @@ def price_is_in_the_sessions_currency(body: Mapping[str, Any], text: str, calls:
         return "the reply tells no price"
     if told["currency"] != wanted:
         return "the reply tells a price in a currency that this session did not ask for"
-    given = [result for arguments, result in tool_results(calls, "price") if arguments.get("item") == asked["item"]]
+    given = [
+        result for arguments, result in tool_results(calls, "price") if arguments.get("item") == asked["item"]
+    ]
     if not any(f"{result.get('cents', 0) / 100:.2f}" == told["amount"] for result in given):
         return "the reply tells another price than the shop gave"
     return None

@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 RATES = {"USD": 100, "EUR": 92, "GBP": 79, "CHF": 88, "JPY": 14900}
@@ -53,9 +53,14 @@ def _tool(name: str, description: str, properties: dict[str, str], required: lis
 TOOLS = [
     _tool("stock", "How many of an item are in stock.", {"item": "string"}, ["item"]),
     _tool("price", "What an item costs.", {"item": "string", "currency": "string"}, ["item"]),
-    _tool("order", "Order a quantity of an item.", {"item": "string", "quantity": "integer"}, ["item", "quantity"]),
+    _tool(
+        "order",
+        "Order a quantity of an item.",
+        {"item": "string", "quantity": "integer"},
+        ["item", "quantity"],
+    ),
 ]
-FUNCTIONS = {"stock": stock, "price": price, "order": order}
+FUNCTIONS: dict[str, Callable[..., dict[str, object]]] = {"stock": stock, "price": price, "order": order}
 
 
 def call(params: Mapping[str, Any]) -> dict[str, object]:
