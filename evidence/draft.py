@@ -139,10 +139,8 @@ def case_content(
     with store.read() as session:
         case = case_row(session, case_id)
         if prelude is None:
-            rows = chosen_prelude(session, case)
-        else:
-            rows = _rows_of(session, [turn.request_id for turn in prelude])
-        return content(session, case, rows, graders_for)
+            return content(session, case, chosen_prelude(session, case), graders_for)
+        return content(session, case, _rows_of(session, [turn.request_id for turn in prelude]), graders_for)
 
 
 def _rows_of(session: Session, request_ids: Sequence[str]) -> list[TurnRow]:
