@@ -178,9 +178,9 @@ def test_a_lossy_schema_is_refused_whatever_was_approved(desk: Desk) -> None:
     migrated = desk.instances.generations.data(1)
     desk.instances.run_on(base.digest, ("python", "-m", "service", "--migrate"), migrated, 20)
     target = desk.rig.images.digest("lossy")
-    with copied(migrated, desk.rig.home / "scratch") as snapshot:
-        with pytest.raises(PreflightFailed, match="lossy"):
-            check(desk.instances, base, target, "lossy", snapshot, Timing())
+    scratch = desk.rig.home / "scratch"
+    with copied(migrated, scratch) as snapshot, pytest.raises(PreflightFailed, match="lossy"):
+        check(desk.instances, base, target, "lossy", snapshot, Timing())
 
 
 def _beat(run: Path, live: Live, stamp: float, **changes: object) -> None:
@@ -277,7 +277,9 @@ def test_when_neither_image_is_healthy_the_gate_stays_shut_until_a_person_acts(r
     generation.touch()
     record = rig.finish(swap)
     assert record.state == "quarantined"
-    assert rig.edge.status().held
+    for _ in range(25):
+        assert rig.edge.status().held
+        time.sleep(0.1)
     generation.unlink()
     assert rig.client.rollback("otto", "repaired by hand") == swap
     end = time.monotonic() + 20
