@@ -1,4 +1,5 @@
-"""What a trial says: one frozen report per candidate, hashed, carrying the hashes of batch and candidate before it."""
+"""What a trial says: one frozen report per candidate, hashed, carrying the hashes of batch and candidate
+before it."""
 
 from typing import Literal
 
