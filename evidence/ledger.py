@@ -1,11 +1,11 @@
 """The hash-chained, append-only record that everything else may be checked against.
 
-One library, two files: the product's ledger and the promoter's own. A row's hash covers its content and the hash of
-the row before, so an edited, dropped or reordered row is found by reading. A bare chain can't see that its *tail* is
-missing: signed checkpoints (size and head), kept in another folder, can.
+One library, two files: the product's ledger and the promoter's own. A row's hash covers its content and the
+hash of the row before, so an edited, dropped or reordered row is found by reading. A bare chain can't see
+that its *tail* is missing: signed checkpoints (size and head), kept in another folder, can.
 
-Pointers ("what is live") and single-use keys ("this nonce is spent") change only inside a transaction that also
-appends the row saying so; `verify` folds those rows again and compares.
+Pointers ("what is live") and single-use keys ("this nonce is spent") change only inside a transaction that
+also appends the row saying so; `verify` folds those rows again and compares.
 
 Errors
   LedgerBroken   the file can't be opened, read or written (full disk, read-only, not a ledger)
