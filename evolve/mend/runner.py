@@ -19,6 +19,7 @@ from evolve.mend.outcome import Outcome, read_junit, read_results
 from evolve.mend.workspace import Workspace
 
 INJECTED = Path(__file__).parent / "inject"
+PLUGIN = "evolve_mend_plugin"
 TAIL = 64 << 10
 
 
@@ -107,15 +108,17 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@dataclass
 class Place:
     """One directory to run in, with its scratch folder. Used by one thread at a time."""
 
-    def __init__(
-        self, command: str, workspace: Workspace, scratch: Path, executor: Executor, root: str
-    ) -> None:
-        self.command, self.workspace, self.scratch, self.executor, self.root = (
-            command, workspace, scratch, executor, root,
-        )  # fmt: skip
+    command: str
+    workspace: Workspace
+    scratch: Path
+    executor: Executor
+    root: str
+    plugin: bool = True
+    """Whether pytest is asked to load our plugin."""
 
     def run(
         self, files: Mapping[str, bytes], first: Sequence[str], limit: float, coverage: Path | None
@@ -140,6 +143,9 @@ class Place:
         code, output = self.executor.run(command.replace("{tests}", chosen), env, limit)
         if coverage is not None and spectrum.exists():
             shutil.copyfile(spectrum, coverage)
+        if self.plugin and f"No module named '{PLUGIN}'" in output:
+            self.plugin = False  # an isolated interpreter (-I, -E) takes our options and not our path
+            return self._command(first, limit, coverage)
         tests = read_results(results) or read_junit(junit)
         return Outcome(code, time.monotonic() - start, tests, output)
 
@@ -149,7 +155,8 @@ class Place:
         paths = [str(self.executor.injected), *filter(None, [env.get("PYTHONPATH")])]
         env |= {"PYTHONPATH": os.pathsep.join(paths), "MEND_ROOT": self.root}
         env["MEND_RESULTS"] = str(inside / results.name)
-        env["PYTEST_ADDOPTS"] = f"{env.get('PYTEST_ADDOPTS', '')} -p evolve_mend_plugin".strip()
+        if self.plugin:
+            env["PYTEST_ADDOPTS"] = f"{env.get('PYTEST_ADDOPTS', '')} -p {PLUGIN}".strip()
         if first:
             (self.scratch / "first.json").write_text(json.dumps(sorted(first)), "utf-8")
             env["MEND_FIRST"] = str(inside / "first.json")

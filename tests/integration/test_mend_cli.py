@@ -111,6 +111,12 @@ def test_pytest_results_guide_the_search_without_a_flag(project: Path) -> None:
     assert ">= self.limit" in (project / "stack.py").read_text()
 
 
+def test_an_isolated_pytest_works_without_our_plugin(project: Path) -> None:
+    test = f"{sys.executable} -I -m pytest -q -p no:cacheprovider -o pythonpath=. tests"
+    code, said = _mend(project, test, "--already-sandboxed")
+    assert code == 0, said
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_cannot_be_mended_is_left_byte_for_byte(project: Path, mode: list[str]) -> None:
     before = _tree(project)
