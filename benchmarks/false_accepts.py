@@ -1,6 +1,6 @@
 """How often the gate accepts a candidate that changes nothing. Prints one JSON object.
 
-    python benchmarks/false_accepts.py [--runs 100] [--simulated 2000] [--workers 2]
+    python benchmarks/false_accepts.py [--runs 100] [--simulated 2000] [--held-out 16]
 
 Real: the tiny substrate, made to answer wrongly in 30 % of the turns, is compared with itself, image for
 image, by whole comparisons in sandboxes. Simulated: the same betting test on coin flips, one candidate a
@@ -56,7 +56,7 @@ def flaky_image(runtime: Runtime, folder: Path) -> tuple[str, SubstrateManifest]
     return runtime.build(tree, manifest).digest, manifest
 
 
-def make_batch(graders: GraderSet, image: str) -> SealedBatch:
+def make_batch(graders: GraderSet, image: str, held_out: int) -> SealedBatch:
     def fields(word: str) -> dict[str, object]:
         body: dict[str, object] = {"messages": [{"role": "user", "content": f"echo {word}"}]}
         turn = RecordedTurn(request_id=word, session=word, path="/v1/chat/completions", body=body, status=200)
@@ -71,7 +71,7 @@ def make_batch(graders: GraderSet, image: str) -> SealedBatch:
         baseline_digest=image,
         baseline_commit="",
         visible=(VisibleCase.model_validate(fields("v")),),
-        held_out=tuple(HeldOutCase.model_validate(fields(f"h{i}")) for i in range(16)),
+        held_out=tuple(HeldOutCase.model_validate(fields(f"h{i}")) for i in range(held_out)),
         regression=(RegressionCase.model_validate(fields("r")),),
         graders_digest=graders.digest,
         sealed_at="",
@@ -79,7 +79,7 @@ def make_batch(graders: GraderSet, image: str) -> SealedBatch:
     )
 
 
-def real_runs(runs: int, workers: int) -> dict[str, object]:
+def real_runs(runs: int, held_out: int, workers: int) -> dict[str, object]:
     wrong = {"kind": "regex", "name": "lucky", "pattern": "bad luck", "absent": True}
     config: GraderConfig = TypeAdapter(GraderConfig).validate_python(wrong)
     began = time.monotonic()
@@ -92,7 +92,7 @@ def real_runs(runs: int, workers: int) -> dict[str, object]:
             load_graders([config], home, runtime) as graders,
             Arena(runtime, manifest, workdir=home / "a", workers=workers) as arena,
         ):
-            batch = make_batch(graders, image)
+            batch = make_batch(graders, image, held_out)
             jobs = repeats(batch.held_out, image, times=10, seed=0)
             outcomes = [trial.outcome for trial in arena.run(jobs, graders.grade)]
             for seed in range(runs):
@@ -102,6 +102,7 @@ def real_runs(runs: int, workers: int) -> dict[str, object]:
     words = [check.report.verdict for check in checks]
     return {
         "runs": runs,
+        "held_out_pairs": held_out,
         "measured_failure_rate": round(outcomes.count("fail") / len(outcomes), 3),
         "replays": sum(check.report.trials_run for check in checks) + len(outcomes),
         "gain_shown": gained,
@@ -112,15 +113,20 @@ def real_runs(runs: int, workers: int) -> dict[str, object]:
     }
 
 
-def simulated(runs: int) -> dict[str, object]:
+def simulated(runs: int, pairs: int) -> dict[str, object]:
     def rate(candidates: int, pass_rate: float) -> float:
         return simulated_false_accepts(
-            runs=runs, pass_rate=pass_rate, pairs=40, alpha=OPEN.alpha, candidates=candidates, seed=candidates
+            runs=runs,
+            pass_rate=pass_rate,
+            pairs=pairs,
+            alpha=OPEN.alpha,
+            candidates=candidates,
+            seed=candidates,
         )
 
     return {
         "runs": runs,
-        "pairs": 40,
+        "pairs": pairs,
         "alpha": OPEN.alpha,
         "one_candidate": {f"{p:.0%} pass": rate(1, p) for p in (0.3, 0.5, 0.7)},
         "best_of_five": {f"{p:.0%} pass": rate(5, p) for p in (0.3, 0.5, 0.7)},
@@ -131,9 +137,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--simulated", type=int, default=2000)
+    parser.add_argument("--held-out", type=int, default=16, help="pairs of a real run")
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
-    result = {"simulated": simulated(chosen.simulated), "real": real_runs(chosen.runs, chosen.workers)}
+    result = {
+        # The fewer the pairs, the rarer an accident: real runs are to be read beside as many simulated pairs.
+        "simulated": [simulated(chosen.simulated, pairs) for pairs in sorted({chosen.held_out, 40})],
+        "real": real_runs(chosen.runs, chosen.held_out, chosen.workers),
+    }
     print(json.dumps(result, indent=2))
 
 
