@@ -8,6 +8,7 @@ import ast
 import copy
 import random
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 Apply = Callable[[ast.AST], None]
 """Changes a fresh copy of the function in place; the node that it gets is the one at the same walk position."""
@@ -104,9 +105,9 @@ def forgotten_check(node: ast.AST) -> Iterator[Apply]:
     lines = getattr(node, "body", None)
     if isinstance(lines, list):
         for place, line in enumerate(lines):
-            if isinstance(line, ast.If) and not line.orelse:
-                if isinstance(line.body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break):
-                    yield lambda n, p=place: n.body.__setitem__(p, ast.Pass())
+            leaves = ast.Return | ast.Raise | ast.Continue | ast.Break
+            if isinstance(line, ast.If) and not line.orelse and isinstance(line.body[-1], leaves):
+                yield lambda n, p=place: n.body.__setitem__(p, ast.Pass())
 
 
 @kind
@@ -188,7 +189,7 @@ def wrong_order(node: ast.AST) -> Iterator[Apply]:
     """Two neighbouring statements exchanged."""
     lines = getattr(node, "body", None)
     if isinstance(lines, list):
-        for place, (one, two) in enumerate(zip(lines, lines[1:], strict=False)):
+        for place, (one, two) in enumerate(pairwise(lines)):
             simple = ast.Assign | ast.AugAssign | ast.Expr | ast.If
             if isinstance(one, simple) and isinstance(two, simple):
                 yield lambda n, p=place: n.body.__setitem__(slice(p, p + 2), [n.body[p + 1], n.body[p]])
@@ -199,7 +200,7 @@ def wrong_nesting(node: ast.AST) -> Iterator[Apply]:
     """The line behind a block indented into it."""
     lines = getattr(node, "body", None)
     if isinstance(lines, list):
-        for place, (one, two) in enumerate(zip(lines, lines[1:], strict=False)):
+        for place, (one, two) in enumerate(pairwise(lines)):
             if isinstance(one, ast.For | ast.While | ast.If) and isinstance(
                 two, ast.Assign | ast.AugAssign | ast.Expr
             ):

@@ -52,7 +52,7 @@ class Result:
 
 
 @dataclass
-class _Hunt:
+class Hunt:
     """State of one search."""
 
     evaluator: Evaluator
@@ -99,13 +99,13 @@ def mend(repo: Mapping[str, bytes], runner: Runner, config: Config) -> Result:
         deadline=start + config.budget_seconds,
         runs=2,
     )
-    hunt = _Hunt(evaluator, config)
+    hunt = Hunt(evaluator, config)
     _singles(hunt, ranked(index, scores, hunt.hung), start)
     if not hunt.passing and config.max_edits > 1 and hunt.evaluator.left() > 0:
         from evolve.mend.combine import combinations  # deap takes a third of a second to import
 
         hunt.passing += combinations(evaluator, hunt.promising, hunt.top, config)
-    found = _best(hunt)
+    found = best(hunt)
     seconds = time.monotonic() - start
     if found is None:
         return Result("not mended", tried=evaluator.tried, runs=evaluator.runs, seconds=seconds)
@@ -129,7 +129,7 @@ def _scores(config: Config, baseline: Outcome, trace: Path) -> Scores:
     return ochiai(read_spectrum(trace), baseline.failing)
 
 
-def _singles(hunt: _Hunt, candidates: Iterator[Candidate], start: float) -> None:
+def _singles(hunt: Hunt, candidates: Iterator[Candidate], start: float) -> None:
     evaluator, config = hunt.evaluator, hunt.config
     weights: dict[Edits, float] = {}
 
@@ -161,12 +161,12 @@ def _singles(hunt: _Hunt, candidates: Iterator[Candidate], start: float) -> None
         _say(hunt, found[0])
 
 
-def _say(hunt: _Hunt, edit: Edit) -> None:
+def _say(hunt: Hunt, edit: Edit) -> None:
     state = f"{len(hunt.passing)} pass, {len(hunt.promising)} help"
     hunt.config.progress(f"{hunt.evaluator.tried} tried, {state}: {edit.operator} {edit.file}:{edit.line}")
 
 
-def _best(hunt: _Hunt) -> Edits | None:
+def best(hunt: Hunt) -> Edits | None:
     """The least risky, smallest set that passes again when confirmed; None if none does."""
 
     def order(item: tuple[float, Edits]) -> tuple[object, ...]:

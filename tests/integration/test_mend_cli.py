@@ -120,7 +120,7 @@ def test_an_isolated_pytest_works_without_our_plugin(project: Path) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_what_cannot_be_mended_is_left_byte_for_byte(project: Path, mode: list[str]) -> None:
     before = _tree(project)
-    messy = f"{SCRIPT}; echo x > left-behind; rm -f check_it.py; exit 1"
+    messy = f"{SCRIPT}; mkdir -p __pycache__; echo x > __pycache__/left; echo x > left-behind; rm -f check_it.py; exit 1"
     code, said = _mend(project, messy, "--budget-seconds", "2", *mode)
     assert code == 1, said
     assert said["status"] == "not mended"

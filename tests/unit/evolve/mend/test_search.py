@@ -1,6 +1,7 @@
 """The search on a runner that executes the candidate in this process: small, fast and the same every time."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 
 from evolve.mend.edit import apply_edits
+from evolve.mend.evaluate import Evaluator
+from evolve.mend.index import build_index
+from evolve.mend.operators import edits_of
 from evolve.mend.outcome import Outcome
 from evolve.mend.runner import EnvironmentBroken
-from evolve.mend.search import Config, Result, mend
+from evolve.mend.search import Config, Hunt, Result, best, mend
+from evolve.mend.source import Module
 
 Checks = Mapping[str, Callable[[dict[str, Any]], bool]]
 
@@ -113,7 +118,9 @@ def test_a_command_that_does_not_fail_twice_is_not_searched_for(codes: Sequence[
 
 def test_a_pass_that_is_not_confirmed_is_not_believed() -> None:
     passing_once = InProcess("def f():\n    return 1\n", {"never": lambda m: False}, codes=(1, 1, 0))
-    result = mend({"m.py": passing_once.source.encode()}, passing_once, Config(budget_seconds=0.7, max_edits=1))
+    result = mend(
+        {"m.py": passing_once.source.encode()}, passing_once, Config(budget_seconds=0.7, max_edits=1)
+    )
     assert result.status == "not mended"
 
 
@@ -122,13 +129,14 @@ def test_a_command_that_cannot_run_is_no_verdict_on_the_program() -> None:
         mend({"m.py": b"a = 1\n"}, InProcess("", {}, codes=(127,)), Config(budget_seconds=5))
 
 
-def test_a_less_risky_edit_wins_over_a_deleted_guard() -> None:
+def test_a_less_risky_edit_wins_over_a_likelier_deletion_of_a_guard() -> None:
     source = "def f(a, n):\n    if n > 3:\n        return []\n    return a\n"
-    checks: Checks = {
-        "three": lambda m: m["f"]([1], 4) == [1],
-        "small": lambda m: m["f"]([1], 1) == [1],
-        "large": lambda m: m["f"]([1], 9) == [],
-    }
-    result = _mend(source, checks)
-    assert result.status == "mended"
-    assert "return []" in result.changed["m.py"].decode()
+    module = Module("m.py", source.encode())
+    guard = module.statements[1]
+    edits = edits_of(module, guard, build_index([module]))
+    deleted = next(e for e in edits if e.operator == "statement.delete")
+    moved = next(e for e in edits if e.operator == "constant.number")
+    runner = InProcess(source, {"any": lambda m: True})
+    evaluator = Evaluator(runner, {"m.py": module.data}, frozenset({"any"}), 9.0, time.monotonic() + 60)
+    found = best(Hunt(evaluator, Config(), passing=[(0.5, (deleted,)), (0.4, (moved,))]))
+    assert found == (moved,)
