@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -86,15 +87,16 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
         ("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),
     ),
 }
-"""Candidates as edits of the tiny substrate: (file, text, replacement)."""
+"""Candidates as edits of the tiny substrate: (file, text, replacement). Of the harness all kinds are good ones."""
 GOOD_KINDS = ("good", "slow_boot")
 
 
 class Images:
     """Each kind built once per test session."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, substrate: Literal["tiny", "harness"] = "tiny") -> None:
         self.home = home
+        self.substrate = substrate
         self._built: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -107,8 +109,13 @@ class Images:
     def _build(self, kind: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             tree = Path(folder) / "tree"
-            shutil.copytree(TINY, tree, ignore=shutil.ignore_patterns("__pycache__"))
-            for name, old, new in KINDS[kind]:
+            if self.substrate == "harness":
+                from evolve.substrates import export_harness  # the mutants' copy of the house has no evolve
+
+                export_harness(tree)
+            else:
+                shutil.copytree(TINY, tree, ignore=shutil.ignore_patterns("__pycache__"))
+            for name, old, new in KINDS[kind] if self.substrate == "tiny" else ():
                 path = tree / name
                 text = path.read_text(encoding="utf-8")
                 assert old in text, f"{kind}: {old!r} is not in {name}"
@@ -342,6 +349,7 @@ class Traffic:
 
     def __init__(self, rig: Rig, clients: int = 4, pause: float = 0.01) -> None:
         self.rig, self.pause = rig, pause
+        self._tiny = rig.images.substrate == "tiny"
         self.sent: list[Sent] = []
         self.errors: list[str] = []
         self._stop = threading.Event()
@@ -366,9 +374,10 @@ class Traffic:
             link = link or http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=65)
             request_id, started = new_id(), time.monotonic()
             try:
-                status, reply = turn(link, f"echo {request_id}", session, request_id, stream)
+                said = f"echo {request_id}" if self._tiny else f"/remember {request_id}"
+                status, reply = turn(link, said, session, request_id, stream)
                 applied = reply.get("applied")
-                count = int(applied["count"]) if isinstance(applied, dict) else 0
+                count = int(applied["count"]) if isinstance(applied, dict) else len(self.sent) + 1
                 with self._lock:
                     self.sent.append(Sent(request_id, session, status, count, time.monotonic() - started))
             except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
@@ -383,17 +392,24 @@ class Traffic:
         if link is not None:
             link.close()
 
+    def _applied(self, session: str) -> list[str]:
+        """The ids that took effect, in order, as the service tells them."""
+        if not self._tiny:
+            _, reply = self.rig.ask("/recall", session)
+            return re.findall(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", str(reply["choices"]))
+        link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=20)
+        try:
+            link.request("GET", f"/v1/sessions/{session}")
+            return list(json.loads(link.getresponse().read())["applied"])
+        finally:
+            link.close()
+
     def lost_or_doubled(self) -> list[str]:
         """What the service's own list of applied ids says against what the clients were told."""
         problems = list(self.errors)
         for session in sorted({item.session for item in self.sent}):
             mine = [item for item in self.sent if item.session == session and item.status == 200]
-            link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=20)
-            try:
-                link.request("GET", f"/v1/sessions/{session}")
-                applied = json.loads(link.getresponse().read())["applied"]
-            finally:
-                link.close()
+            applied = self._applied(session)
             if len(set(applied)) != len(applied):
                 problems.append(f"{session}: doubled")
             missing = {item.request_id for item in mine} - set(applied)

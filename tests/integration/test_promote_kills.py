@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from promote_campaign import Result, every_point, random_plan, run_all
+from promote_campaign import FORWARD, Plan, Result, every_point, random_plan, run_all
 from promote_rig import Images
 
 
@@ -22,6 +22,22 @@ def test_a_kill_at_every_point_and_during_recovery_ends_new_or_old(tmp_path: Pat
     assert len(known) >= 59
     states = {result.state for result in results}
     assert {"committed", "rolled_back", "closed", "settled"} <= states
+
+
+def test_twenty_kills_in_swaps_of_the_harness(tmp_path: Path) -> None:
+    kills = (
+        ("ACCEPTED.within", "PREFLIGHT.intent", "PREFLIGHT.effect"),
+        ("HOLD.intent", "RB_HOLD.effect", "RB_FENCE.effect", "RB_START.intent"),
+        ("FENCE.effect", "RB_START.effect", "RB_PROBE.effect"),
+        ("CLONE.renamed", "RB_CHOOSE.done", "RB_PROBE.intent", "ROLLED_BACK.within"),
+        ("START.effect", "RB_START.done", "ROLLED_BACK.done"),
+        ("RELEASED.done", "BAKE.resumed", "COMMITTED.within"),
+    )
+    images = Images(tmp_path / "images", "harness")
+    plans = [Plan(FORWARD, names) for names in kills]
+    _, results = run_all(tmp_path, images, lambda _: plans, scenarios=(FORWARD,))
+    assert violations(results) == []
+    assert sum(len(result.hit) for result in results) == 20
 
 
 @pytest.mark.soak
