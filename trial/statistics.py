@@ -13,6 +13,7 @@ Harm is tested with an exact one-sided Clopper-Pearson bound on the share of reg
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 BETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -32,6 +33,7 @@ def pair_result(baseline_passed: bool, candidate_passed: bool) -> PairResult:
     return "won" if candidate_passed else "lost"
 
 
+@cache
 def e_value(won: int, lost: int) -> float:
     """The mixture's wealth after so many won and lost pairs; order and ties do not matter."""
     return math.fsum((1 + bet) ** won * (1 - bet) ** lost for bet in BETS) / len(BETS)

@@ -161,7 +161,7 @@ both = st.tuples(outcome, outcome)
 names = st.sampled_from([*REQUIRED, "guard.no_tests_touched", "new"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.integers(0, 14),
     st.lists(both, max_size=3),
