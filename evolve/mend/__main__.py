@@ -118,6 +118,9 @@ def _run(parse: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             result = mend(sources, runner, config)
     except EnvironmentBroken as problem:
         return _fail(options.json, "environment broken", str(problem), EXIT_BROKEN)
+    finally:
+        if sys.stderr.isatty():
+            _progress("")
     good = result.status in ("mended", "passes already")
     if good:
         write_result(root, result.changed)
