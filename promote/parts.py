@@ -18,7 +18,7 @@ from promote.generations import GenerationBroken, Generations
 from promote.journal import Journal, checkpoint_of
 from promote.live import FenceFailed, Instances
 from promote.policy import ConsentRefused
-from promote.probe import ProbeFailed, probe
+from promote.probe import ProbeFailed, probe, wait_ready
 from promote.records import Live, OpenSwap, SwapRecord
 from promote.settings import Disk, Timing
 
@@ -82,6 +82,13 @@ class Parts:
         except ProbeFailed as error:
             words = self.instances.last_words(live).strip()
             raise ProbeFailed(f"{error}{'; it said: ' + words[-400:] if words else ''}") from None
+
+    def wait_for(self, live: Live) -> None:
+        """Until a trusted image says that it is ready, by identity. No canaries: what it speaks to may be down, and
+        a service that answers in part is better than none."""
+        manifest = self.instances.manifest(live.digest)
+        socket = self.instances.run_dir(live.epoch) / "agent.sock"
+        wait_ready(socket, manifest, live, self.timing, lambda: self.instances.is_running(live))
 
     def finish(self, record: SwapRecord | None) -> None:
         """After the terminal transaction: the record as a file, a signed checkpoint, old generations away."""

@@ -4,6 +4,7 @@ harmless."""
 from evidence.canonical import new_id
 from promote.live import epoch_of
 from promote.parts import Parts
+from promote.probe import ProbeFailed
 from promote.records import Live
 
 
@@ -19,7 +20,11 @@ def settle(parts: Parts) -> None:
         live = _bring_up(parts, live, adopt=len(right) == 1)
     status = parts.edge.status()
     if status.held or status.target != parts.instances.target(live):
-        parts.probe_with(live, trusted=live.digest)
+        try:
+            parts.wait_for(live)
+        except ProbeFailed:
+            parts.instances.fence(parts.timing.stop_grace, parts.timing.fence_seconds)
+            raise
         parts.journal.reach("SETTLE.probed")
         parts.open_gate(live)
     parts.catch_up_checkpoint()
