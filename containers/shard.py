@@ -99,6 +99,10 @@ class Shard:
             raise ServiceFailed(None, f"{path.name} is not a socket")
         return path
 
+    def mark(self) -> bool:
+        """Of a case begun with coverage: forget the lines that ran until now. False when the service would not."""
+        return bool(self._ask({"op": "mark"}, 3.0)["ok"])
+
     def end(self) -> Path:
         """Kill the case, wipe, and return the folder with what it left in its state directory, valid until
         the next `begin`. Raises ServiceFailed when that was too much to carry over: a cut result must never

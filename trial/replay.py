@@ -9,7 +9,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,7 +81,10 @@ def replay_case(
     died = ""
     try:
         agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage=coverage)
-        turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits or ReplayLimits(), stop)
+        before_last = shard.mark if coverage else None
+        turns = _send_all(
+            agent, (*case.prelude, case.turn), manifest, limits or ReplayLimits(), stop, before_last
+        )
     except ServiceFailed as failure:
         died = failure.log or str(failure)
         turns = [ReplayedTurn(case.turn.request_id, None, error=f"the service did not start: {failure}")]
@@ -112,14 +115,18 @@ def _send_all(
     manifest: SubstrateManifest,
     limits: ReplayLimits,
     stop: Stop,
+    before_last: Callable[[], object] | None = None,
 ) -> list[ReplayedTurn]:
-    """All turns, one after another. A service that is gone, or out of time, is not asked again."""
+    """All turns, one after another. A service that is gone, or out of time, is not asked again. `before_last` is called
+    before the case's own turn: blame asks about that turn, not about boot and prelude."""
     answers: list[ReplayedTurn] = []
     allowed = max(limits.case_seconds, 3 * sum(turn.latency for turn in turns))
     end = time.monotonic() + allowed
-    for turn in turns:
+    for number, turn in enumerate(turns, 1):
         if stop.is_set():
             break
+        if number == len(turns) and before_last is not None:
+            before_last()
         left = end - time.monotonic()
         if left <= 0:
             error = f"the case ran out of its {allowed:g} s before this turn"

@@ -94,7 +94,7 @@ def _run_module(module: str, arguments: list[str], trace_into: str | None) -> No
 
     sys.path[:] = [APP, DEPS, *(entry for entry in sys.path if entry not in ("/shim", APP, DEPS))]
     sys.argv[:] = [module, *arguments]
-    tracer = cover.start(APP) if trace_into else None
+    tracer = cover.start(APP, trace_into + ".marked") if trace_into else None
     code = 1
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

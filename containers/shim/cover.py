@@ -31,6 +31,12 @@ class Tracer:
 
         return line
 
+    def forget(self, path: str) -> None:
+        """Start anew: what ran until now (boot, earlier turns) is not asked about. `path` appears when it is done."""
+        for lines in self._lines.values():
+            lines.clear()  # in place: running frames hold these sets
+        open(path, "w").close()
+
     def write(self, path: str) -> None:
         sys.settrace(None)
         threading.settrace(None)
@@ -39,12 +45,14 @@ class Tracer:
             json.dump({name[cut:]: sorted(lines) for name, lines in sorted(self._lines.items())}, out)
 
 
-def start(root: str) -> Tracer:
+def start(root: str, marker: str) -> Tracer:
+    """Trace from here on. SIGUSR2 makes the tracer forget, and say so by making the file `marker`."""
     tracer = Tracer(root)
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
+    signal.signal(signal.SIGUSR2, lambda number, frame: tracer.forget(marker))
     signal.signal(signal.SIGTERM, stop)  # so that a service without a handler still ends in order
     threading.settrace(tracer.call)
     sys.settrace(tracer.call)

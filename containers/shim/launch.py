@@ -37,7 +37,7 @@ class Launcher:
         self._begun = False
 
     def run(self) -> int:
-        operations = {"begin": self._begin, "run": self._run, "end": self._end}
+        operations = {"begin": self._begin, "run": self._run, "mark": self._mark, "end": self._end}
         self._keeper.stdin_open = True
         while (request := self._request()) is not None:
             if request["op"] == "quit":
@@ -110,6 +110,21 @@ class Launcher:
         answer = {"ok": True, "exit": None if timed_out else self._keeper.leader_exit, "output": self._tail()}
         self._fresh()
         return answer
+
+    def _mark(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Coverage counts from here on."""
+        marker = COVERAGE + ".marked"
+        if self._keeper.leader is None or not self._coverage:
+            return {"ok": False, "error": "no traced case is open"}
+        if os.path.exists(marker):
+            os.unlink(marker)
+        os.kill(self._keeper.leader, signal.SIGUSR2)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while not os.path.exists(marker):
+            if time.monotonic() > deadline or self._keeper.leader is None:
+                return {"ok": False, "error": "the service does not take signals"}
+            self._keeper.pump(0.005)
+        return {"ok": True}
 
     def _end(self, request: dict[str, Any]) -> dict[str, Any]:
         keeper = self._keeper

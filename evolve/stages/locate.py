@@ -1,9 +1,11 @@
 """Locate: which lines of the baseline do failing replays execute and good ones not? Traced apart from scored trials,
 on the baseline alone, so that no candidate ever sees a tracer."""
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Mapping, Sequence
 
 from evidence.cases import RegressionCase, VisibleCase
+from evolve import worktree
 from evolve.context import RunContext
 from evolve.stages.baseline import jobs
 from evolve.stages.models import Baseline, Located, Suspect
@@ -11,10 +13,11 @@ from trial.plan import Job
 from trial.replay import Replay
 from trial.report import Outcome
 from trial.spectrum import Coverage, rank
+from trial.spectrum import Suspect as Line
 
 FAILING_REPLAYS = 8
 PASSING_REPLAYS = 16
-MOST_SUSPECTS = 600
+MOST_SUSPECTS = 2000
 
 
 def run(context: RunContext, iteration: int, known: Baseline) -> Located:
@@ -32,15 +35,47 @@ def run(context: RunContext, iteration: int, known: Baseline) -> Located:
         context.spend_trials(1)
         if played.value is not None and played.value[1]:
             seen[played.value[0]].append(played.value[1])
-    suspects = rank(seen["fail"], seen["pass"])[:MOST_SUSPECTS]
+    sources = worktree.read_files(context.settings.substrate_repository, context.batch.baseline_commit, "")
+    suspects = beside(rank(seen["fail"], seen["pass"]), sources)[:MOST_SUSPECTS]
     if suspects:
         first = suspects[0]
         context.say("locate", f"most suspicious: {first.file}:{first.line} ({first.score:.2f})")
     return Located(
-        suspects=tuple(Suspect(file=s.file, line=s.line, score=s.score) for s in suspects),
+        suspects=tuple(suspects),
         failing_replays=len(seen["fail"]),
         passing_replays=len(seen["pass"]),
     )
+
+
+def beside(suspects: Sequence[Line], sources: Mapping[str, bytes]) -> list[Suspect]:
+    """Half a line's own score, half that of the most suspicious line of its function.
+
+    The guilty statement is often one that good replays execute too, next to one that they do not. Blending in the
+    function's score follows B. Le et al., "A learning-to-rank based fault localization approach" (ISSTA 2016).
+    """
+    owners = {name: _functions(sources[name]) for name in {s.file for s in suspects} if name in sources}
+    best: dict[tuple[str, int], float] = {}
+    for suspect in suspects:
+        key = suspect.file, owners.get(suspect.file, {}).get(suspect.line, 0)
+        best[key] = max(best.get(key, 0.0), suspect.score)
+    blended = [
+        Suspect(
+            file=s.file,
+            line=s.line,
+            score=(s.score + best[s.file, owners.get(s.file, {}).get(s.line, 0)]) / 2,
+        )
+        for s in suspects
+    ]
+    return sorted(blended, key=lambda s: (-s.score, s.file, s.line))
+
+
+def _functions(source: bytes) -> dict[int, int]:
+    """Line -> first line of the innermost function around it."""
+    found: dict[int, int] = {}
+    for node in ast.walk(ast.parse(source)):  # breadth first: inner functions come later and win
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node.lineno))
+    return found
 
 
 def _alike(context: RunContext, failing: Sequence[VisibleCase]) -> list[RegressionCase]:

@@ -1,0 +1,90 @@
+"""`evolve doctor`."""
+
+import click
+
+from containers.conformance import Finding
+from containers.doctor import check_engine
+from containers.substrate import SubstrateManifest
+from evidence import queries
+from evolve import evolution
+from evolve.arenas import open_arena
+from evolve.cli.context import open_product
+from evolve.cli.output import json_option, print_json, print_table, say
+from evolve.coding import get_coder
+from evolve.coding.protocol import Missing
+from evolve.errors import Broken, NeedsConsent
+from evolve.product import Product
+from trial.standing import baseline_against_itself, do_nothing
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Also put the baseline and a do-nothing agent through the gate.")
+@click.option("--quick", is_flag=True, help="Leave out the tries to break out of a sandbox.")
+@json_option
+def doctor(deep: bool, quick: bool, as_json: bool) -> None:
+    """What this machine and this substrate can promise, and what not. Exit code 5 when something fatal is found."""
+    with open_product() as product:
+        findings = check_engine(product.settings.home, runtime=product.settings.runtime, thorough=not quick)
+        findings += check_substrate(product.manifest)
+        findings += check_coders(product)
+        if deep:
+            findings += check_gate(product)
+    fatal = [found for found in findings if not found.ok and found.severity == "fatal"]
+    if as_json:
+        print_json(
+            [{"name": f.name, "ok": f.ok, "severity": f.severity, "detail": f.detail} for f in findings]
+        )
+    else:
+        rows = [("ok" if f.ok else f.severity, f.name, f.detail) for f in findings]
+        print_table(("", "what", "detail"), rows, "nothing to check")
+    if fatal:
+        raise (
+            click.exceptions.Exit(5) if as_json else Broken(f"{len(fatal)} fatal findings: {fatal[0].detail}")
+        )
+    say("nothing fatal")
+
+
+def check_substrate(manifest: SubstrateManifest) -> list[Finding]:
+    """What the manifest lacks, each with what can't be promised then."""
+    facts = (
+        ("canaries", bool(manifest.canaries), "the probe asks for readiness only: a service that does not work may go live"),
+        ("self_test", bool(manifest.self_test), "whether an older image can read newer state is not tried before a swap"),
+        ("migrate", bool(manifest.migrate), "a change of the state's format can't be promoted"),
+        ("checks", bool(manifest.checks), "no check of its own refuses a candidate before its trial"),
+        ("lock_file", bool(manifest.lock_file), "dependencies: none beyond the standard library"),
+        ("delete_session", bool(manifest.delete_session), "a probe's session stays in the state"),
+        ("feedback", bool(manifest.feedback_path), "users can't flag a turn"),
+    )  # fmt: skip
+    return [
+        Finding(f"substrate.{name}", there, "" if there else f"missing: {lacking}", "warning")
+        for name, there, lacking in facts
+    ]
+
+
+def check_coders(product: Product) -> list[Finding]:
+    """Each coder that is configured, and what it lacks."""
+    found = []
+    for name in ("mend", *product.settings.coders):
+        answer = get_coder(name, product.settings, product.settings.run).probe()
+        missing = isinstance(answer, Missing)
+        found.append(
+            Finding(
+                f"coder.{name}", not missing, answer.reason if isinstance(answer, Missing) else "", "warning"
+            )
+        )
+    return found
+
+
+def check_gate(product: Product) -> list[Finding]:
+    """The standing checks on the newest sealed batch: neither of them may converge."""
+    sealed = [b for b in queries.list_batches(product.store) if b.sealed_digest]
+    if not sealed:
+        raise NeedsConsent("--deep needs a sealed batch", hint="`evolve batch seal`")
+    batch = evolution.load_sealed(product, sealed[0].id)
+    graders, manifest = product.graders, product.manifest
+    with open_arena(product, manifest) as arena:
+        results = (
+            baseline_against_itself(arena, batch, graders, seed=1),
+            do_nothing(product.runtime, arena, batch, graders, manifest, seed=1),
+        )
+        return [Finding(f"gate.{result.name}", result.ok, result.reason) for result in results]
