@@ -1,8 +1,10 @@
 """Runs from the outside: make one for a sealed batch, work on it, whoever does the work."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from evidence import batch as batches
+from evidence import queries
 from evidence.cases import SealedBatch
 from evidence.store import NotFound as EvidenceNotFound
 from evolve import pipeline, runs
@@ -11,7 +13,7 @@ from evolve.budget import Budget
 from evolve.coding import get_coder
 from evolve.coding.protocol import Missing
 from evolve.context import RunContext
-from evolve.errors import BadInput, NeedsConsent, NotFound
+from evolve.errors import BadInput, NeedsConsent, NotFound, Refused
 from evolve.product import Product
 from evolve.settings import RunSection
 from evolve.tables import RunRow
@@ -33,6 +35,7 @@ def start_run(
             f"batch {batch_id} was sealed against an image that is no longer live",
             hint=f"`evolve batch seal {batch_id} --reason …` seals it anew",
         )
+    _require_open(product, batch_id)
     section = run_section(product, options)
     coder = get_coder(section.coder, product.settings, section)
     found = coder.probe()
@@ -60,15 +63,17 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
 
     Raises NeedsConsent when another process works on it or it has ended.
     """
-    with product.store.read() as session:
-        row = runs.get_run(session, run_id)
-    if row.state == "finished":
+    if (row := _row(product, run_id)).state == "finished":
         return row.verdict or ""
     with runs.run_lock(product.settings.home / "runs" / run_id):
+        row = _row(product, run_id)
+        if row.state == "stopping":
+            runs.mark_stopped(product.store, run_id)
+            return ""
         sealed = load_sealed(product, row.batch_id)
         if sealed.digest != row.batch_digest:
             raise NeedsConsent(f"run {run_id}: its batch was sealed anew", hint="start another run")
-        batches.mark(product.store, row.batch_id, "evolving", reason=f"run {run_id}", who=row.requester)
+        _claim(product, row)
         section = run_section(product, row.options)
         meter = product.settings.home / "runs" / run_id / "meter.json"
         with open_arena(product, product.manifest, meter) as arena:
@@ -83,12 +88,58 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
                 batch=sealed,
                 run_id=run_id,
                 seed=row.seed,
-                budget=Budget(section, seconds_before=row.seconds, trials=row.trials),
+                budget=Budget(
+                    section,
+                    seconds_before=row.seconds,
+                    trials=row.trials,
+                    usd_micros=row.usd_micros,
+                    tokens=row.tokens,
+                ),
                 listener=listener,
             )
             word = pipeline.execute(context)
     product.ledger.append("run.ended", {"run": run_id, "verdict": word}, who="evolve")
     return word
+
+
+def stop_run(product: Product, run_id: str) -> str:
+    """Ask a run to stop; at once when nobody works on it. Returns its new state."""
+    state = runs.request_stop(product.store, run_id)
+    if state == "stopping":
+        with suppress(NeedsConsent), runs.run_lock(product.settings.home / "runs" / run_id):
+            if _row(product, run_id).state == "stopping":
+                runs.mark_stopped(product.store, run_id)
+        state = _row(product, run_id).state
+    return state
+
+
+def _row(product: Product, run_id: str) -> RunRow:
+    with product.store.read() as session:
+        return runs.get_run(session, run_id)
+
+
+def _require_open(product: Product, batch_id: str) -> str:
+    """The batch's state. Raises NeedsConsent or Refused when nothing may evolve it."""
+    state = queries.get_batch(product.store, batch_id).state
+    if state == "ready":
+        raise NeedsConsent(
+            f"batch {batch_id} is ready: a candidate waits for a decision", hint="`evolve candidate list`"
+        )
+    if state not in ("sealed", "evolving"):
+        raise Refused(f"batch {batch_id} is {state}: there is nothing to evolve")
+    return state
+
+
+def _claim(product: Product, row: RunRow) -> None:
+    """The batch is this run's from here on. One that its own conclusion made `ready` before a kill stays so.
+
+    Raises NeedsConsent or Refused when the batch went another way while the run was stopped.
+    """
+    runs.require_alone(product.store, row)
+    if row.state == "running" and queries.get_batch(product.store, row.batch_id).state == "ready":
+        return
+    _require_open(product, row.batch_id)
+    batches.mark(product.store, row.batch_id, "evolving", reason=f"run {row.id}", who=row.requester)
 
 
 def run_section(product: Product, options: dict[str, object]) -> RunSection:

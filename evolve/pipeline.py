@@ -58,12 +58,12 @@ def execute(context: RunContext) -> str:
         decided = Decided(word="out_of_budget", reasons=(str(limit),), candidate_id=None, final=True)
     except runs.Stopped:
         _book(context)
-        runs.set_state(context.store, context.run_id, "stopped")
+        runs.mark_stopped(context.store, context.run_id)
         context.say("run", "stopped")
         return ""
     except RuntimeBroken as error:
         _book(context)
-        runs.set_state(context.store, context.run_id, "failed", verdict_reason=str(error))
+        runs.mark_stopped(context.store, context.run_id, f"the arena broke: {error}", "failed")
         context.say("run", f"the arena broke: {error}")
         raise
     _book(context)
@@ -182,6 +182,8 @@ def _finish(context: RunContext, iteration: int, name: str, blob: str, trials: i
 
 
 def _book(context: RunContext) -> None:
+    spent = context.arena.spent
+    context.budget.usd_micros, context.budget.tokens = spent.micro_usd, spent.tokens
     with context.store.write() as session:
         row = runs.get_run(session, context.run_id)
         row.trials, row.seconds = context.budget.trials, context.budget.seconds

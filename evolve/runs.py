@@ -7,6 +7,8 @@ from pathlib import Path
 
 from sqlmodel import Session, col, select
 
+from evidence import batch as batches
+from evidence.batch import batch_row
 from evidence.canonical import utcnow
 from evidence.store import Store
 from evolve.errors import NeedsConsent, NotFound
@@ -22,17 +24,28 @@ class Stopped(Exception):
 def create_run(store: Store, run: RunRow) -> str:
     """Store a new run. Raises NeedsConsent when its batch is being evolved already."""
     with store.write() as session:
-        busy = session.exec(
-            select(RunRow).where(RunRow.batch_id == run.batch_id, col(RunRow.state).in_(OPEN_STATES))
-        ).first()
-        if busy is not None:
-            raise NeedsConsent(
-                f"batch {run.batch_id} is being evolved by run {busy.id}",
-                hint=f"`evolve run watch {busy.id}`, or stop it first",
-            )
+        _require_alone(session, run)
         session.add(run)
         session.flush()
         return run.id
+
+
+def require_alone(store: Store, run: RunRow) -> None:
+    """Raises NeedsConsent when another run evolves the same batch."""
+    with store.read() as session:
+        _require_alone(session, run)
+
+
+def _require_alone(session: Session, run: RunRow) -> None:
+    others = select(RunRow).where(
+        RunRow.batch_id == run.batch_id, RunRow.id != run.id, col(RunRow.state).in_(OPEN_STATES)
+    )
+    busy = session.exec(others).first()
+    if busy is not None:
+        raise NeedsConsent(
+            f"batch {run.batch_id} is being evolved by run {busy.id}",
+            hint=f"`evolve run watch {busy.id}`, or stop it first",
+        )
 
 
 def get_run(session: Session, run_id: str) -> RunRow:
@@ -69,9 +82,22 @@ def request_stop(store: Store, run_id: str) -> str:
         if row.state == "running":
             row.state = "stopping"
         elif row.state == "queued":
-            row.state, row.finished = "stopped", utcnow()
+            row.state = "stopped"
         session.add(row)
-        return row.state
+        state = row.state
+    if state == "stopped":
+        mark_stopped(store, run_id)
+    return state
+
+
+def mark_stopped(store: Store, run_id: str, reason: str = "was stopped", state: str = "stopped") -> None:
+    """The run ends without a verdict: its batch is free again, for this run resumed or for another."""
+    with store.read() as session:
+        batch_id = get_run(session, run_id).batch_id
+        evolving = batch_row(session, batch_id).state == "evolving"
+    if evolving:
+        batches.mark(store, batch_id, "sealed", reason=f"run {run_id}: {reason}"[:2000], who="evolve")
+    set_state(store, run_id, state, verdict_reason="" if state == "stopped" else reason)
 
 
 def raise_if_stopping(store: Store, run_id: str) -> None:

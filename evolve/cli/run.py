@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from evolve import evolution, jobs, runs, views
+from evolve import evolution, jobs, views
 from evolve.cli.context import open_product, person
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, reason_option, say
 from evolve.cli.progress import Progress
@@ -140,7 +140,7 @@ def watch(run_id: str, as_json: bool) -> None:
 def stop(run_id: str, as_json: bool) -> None:
     """Ask a run to stop; it ends within seconds and can be resumed."""
     with open_product() as product:
-        state = runs.request_stop(product.store, run_id)
+        state = evolution.stop_run(product, run_id)
     print_json({"run": run_id, "state": state}) if as_json else say(f"run {run_id}: {state}")
 
 

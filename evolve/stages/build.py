@@ -2,6 +2,8 @@
 
 import shutil
 
+from sqlmodel import select
+
 from evidence.canonical import canonical_json, new_id
 from evolve import worktree
 from evolve.candidate import Candidate
@@ -22,7 +24,7 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
     shutil.rmtree(tree, ignore_errors=True)
     changes = worktree.changes(repository, base, done.commit)
     candidate = Candidate(
-        id=new_id(),
+        id=_candidate_id(context, iteration),
         run_id=context.run_id,
         batch_digest=context.batch.digest,
         base_commit=base,
@@ -38,7 +40,7 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
     )
     worktree.keep(repository, candidate.id, done.commit)
     with context.store.write() as session:
-        session.add(
+        session.merge(
             CandidateRow(
                 id=candidate.id,
                 run_id=context.run_id,
@@ -52,3 +54,13 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
             )
         )
     return Built(candidate=candidate)
+
+
+def _candidate_id(context: RunContext, iteration: int) -> str:
+    """One candidate a pass: a killed attempt's row is taken over, or each kill would count as one more try at the batch."""
+    with context.store.read() as session:
+        known = select(CandidateRow).where(
+            CandidateRow.run_id == context.run_id, CandidateRow.iteration == iteration
+        )
+        row = session.exec(known).first()
+    return new_id() if row is None else row.id

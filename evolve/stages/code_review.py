@@ -1,5 +1,7 @@
 """Code review, deterministic form: the guard on the commit's tree, then the substrate's own checks in a sandbox."""
 
+import shutil
+
 from containers.runtime import ImageRef, Limits
 from containers.shard import Shard
 from evolve import guard, worktree
@@ -41,13 +43,15 @@ def _own_checks(context: RunContext, commit: str) -> list[Check]:
     if not tree.exists():
         worktree.export_tree(context.settings.substrate_repository, commit, tree)
     answers = []
+    # Short: a socket lies in it, and a socket's path may have 107 bytes.
+    folder = context.settings.home / "run" / f"c{context.run_id[-7:].lower()}"
     with Shard(
         context.runtime,
         ImageRef(context.batch.baseline_digest),
         context.manifest,
         name=f"checks-{context.run_id.lower()}",
         labels={"run": context.run_id},
-        workdir=context.folder / "shards" / "checks",
+        workdir=folder,
         gateway_dir=None,
         limits=Limits(),
         tree=tree,
@@ -56,4 +60,5 @@ def _own_checks(context: RunContext, commit: str) -> list[Check]:
             code, output = shard.run(argv, {}, CHECK_SECONDS)
             reason = "" if code == 0 else f"exit {code}: {output[-300:]}"
             answers.append(Check(name=f"check.{' '.join(argv)[:60]}", ok=code == 0, reason=reason))
+    shutil.rmtree(folder, ignore_errors=True)
     return answers
