@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
     Raises Broken with the end of a log when something does not come up.
     """
     if read_status(product.paths.run / "supervisor-status.json") is None:
+        _require_port(product)
         progress("starting gateway, edge and promoter")
         _spawn(product)
     _wait(
@@ -43,6 +45,21 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
     progress("waiting until the service answers")
     _wait(product, "the service does not become live", "promoter", lambda: _require_live(product))
     return status(product)
+
+
+def _require_port(product: Product) -> None:
+    """Said before anything starts: an edge that can't listen would only be started again and again."""
+    listen = product.settings.edge
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.host, listen.port))
+        except OSError as error:
+            raise Broken(
+                f"can't listen on {listen.host}:{listen.port}: {error.strerror}",
+                hint="set edge.port in evolve.toml, or stop what holds it",
+            ) from None
 
 
 def _spawn(product: Product) -> None:

@@ -82,11 +82,11 @@ def show(batch_id: str, as_json: bool) -> None:
 def seal(batch_id: str, reason: str, early: bool, who: str | None, dry_run: bool, as_json: bool) -> None:
     """Replay the failures on the live image, then split and freeze the cases."""
     with open_product() as product:
-        if dry_run:
-            found = readiness(product.store, batch_id, policy_of(product))
-            print_json(found) if as_json else say("ready" if found.ready else "; ".join(found.missing))
-            return
         try:
+            if dry_run:
+                found = readiness(product.store, batch_id, policy_of(product))
+                print_json(found) if as_json else say("ready" if found.ready else "; ".join(found.missing))
+                return
             with open_arena(product, product.manifest) as arena, Progress() as progress:
                 sealed = seal_batch(
                     product,

@@ -30,9 +30,19 @@ COMMANDS = {
     "worker": ("evolve.cli.worker", "worker", "Serve the queue of detached runs."),
 }
 
+FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EPERM)
+
 
 class Commands(click.Group):
     """Imports a command's module when it is asked for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from evolve.cli.output import require_command
+
+        require_command(ctx, args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -71,10 +81,33 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.errno not in FULL_OR_FORBIDDEN:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _end(Broken(f"{where}{error.strerror}", hint="nothing was left half-written"), as_json)
+    except _environment_errors() as error:
+        _end(Broken(_first_line(error), hint="`evolve doctor` looks at the machine"), as_json)
+
+
+def _environment_errors() -> tuple[type[Exception], ...]:
+    """What the ground raises when engine, promoter, database or blobs fail. Looked up only when something was raised."""
+    import sqlite3
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from containers.runtime import RuntimeBroken
+    from evidence.blobs import BlobError
+    from evidence.ledger import LedgerBroken
+    from evidence.store import StoreError
+    from promote.wire import Unreachable
+
+    return (RuntimeBroken, BlobError, LedgerBroken, StoreError, Unreachable, SQLAlchemyError, sqlite3.Error)
+
+
+def _first_line(error: Exception) -> str:
+    """SQLAlchemy wraps the driver's one good line in the statement and its values, which are nobody's business."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _end(error: EvolveError, as_json: bool) -> None:

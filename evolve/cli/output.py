@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolve.errors import EvolveError
-from evolve.sanitize import for_terminal
+from evolve.sanitize import for_terminal, one_line
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 reason_option = click.option("--reason", required=True, help="Why; kept in the ledger.")
@@ -72,6 +72,15 @@ def fail(error: EvolveError, as_json: bool) -> None:
         say(f"evolve: {error.message}" + (f" ({error.hint})" if error.hint else ""))
 
 
+def require_command(ctx: click.Context, name: str, known: Iterable[str]) -> None:
+    """A wrong word is answered with the nearest right one."""
+    if name in known or name.startswith("-"):
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
+    ctx.fail(f"no command {one_line(name)!r} here{hint}")
+
+
 class Group(click.Group):
     """A noun: its bare form lists, a wrong verb answers with the right spelling."""
 
@@ -86,9 +95,5 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in self.commands and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.commands, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"no command {for_terminal(name)!r} here{hint}")
+        require_command(ctx, args[0], self.commands)
         return super().resolve_command(ctx, args)

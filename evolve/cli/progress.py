@@ -31,7 +31,7 @@ class Progress:
 
     def keep(self, text: str) -> None:
         """News that stays on the screen."""
-        self._console.print(Text(one_line(text)))
+        self._console.print(Text(one_line(text)), soft_wrap=True)
 
     def __enter__(self) -> "Progress":
         if self._status is not None:
