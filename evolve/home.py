@@ -55,9 +55,9 @@ def create_home(home: Path, lay_out: Callable[[Path], None], policy: str) -> str
 
 
 def _move_into(staging: Path, home: Path) -> None:
-    if home.exists() and any(home.iterdir()):
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise BadInput(
-            f"{home}: exists and is not empty", hint="name a new folder with --home or $EVOLVE_HOME"
+            f"{home}: exists and is no empty folder", hint="name a new folder with --home or $EVOLVE_HOME"
         )
     os.replace(staging, home)
     home.chmod(0o700)

@@ -25,6 +25,7 @@ from evolve.settings import Settings, load_settings
 from promote import wire
 from promote.client import PromoterClient
 from promote.generations import Generations
+from promote.keys import machine_key
 from trial.graders import GraderSet, load_graders
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Product:
             upgrade(settings.sql_url)
             self.ledger = Ledger(settings.home / "ledger.db")
             self.store = Store(settings.sql_url, settings.home / "blobs", journal=self.ledger)
+            self._checked_size = self.ledger.head()[0]
         except (StoreError, LedgerBroken) as error:
             raise Broken(str(error)) from None
 
@@ -53,7 +55,17 @@ class Product:
         if "graders" in self.__dict__:
             self.graders.close()
         self.store.close()
-        self.ledger.close()
+        try:
+            self.sign_checkpoint()
+        finally:
+            self.ledger.close()
+
+    def sign_checkpoint(self) -> None:
+        """Sign how far the product's ledger goes, in another folder: else a cut-off tail could not be told."""
+        size = self.ledger.head()[0]
+        if size > self._checked_size:
+            self.ledger.checkpoint(self.paths.product_checkpoints, machine_key(self.paths.checkpoint_key))
+            self._checked_size = size
 
     def __enter__(self) -> "Product":
         return self

@@ -57,6 +57,10 @@ class Paths:
         return self.home / "checkpoints" / "promoter"
 
     @property
+    def product_checkpoints(self) -> Path:
+        return self.home / "checkpoints" / "product"
+
+    @property
     def checkpoint_key(self) -> Path:
         return self.home / "keys" / "checkpoint.pem"
 
@@ -74,7 +78,7 @@ def tool_servers(settings: Settings) -> dict[str, ToolServer]:
     return {
         name: ToolServer(
             command=(server.command, *server.args),
-            env=server.env,
+            env={key: value.get_secret_value() for key, value in server.env.items()},
             cwd=Path(server.cwd) if server.cwd else None,
         )
         for name, server in settings.tools.items()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from evolve.errors import BadInput
 from trial.graders.config import GraderConfig
@@ -52,8 +52,8 @@ class ToolServer(Section):
     """Program of the MCP server, started as a child of the gateway."""
     args: tuple[str, ...] = ()
     """Its arguments."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Its environment beyond PATH and HOME."""
+    env: dict[str, SecretStr] = Field(default_factory=dict)
+    """Its environment beyond PATH and HOME; values are secrets."""
     cwd: str | None = None
     """Its working directory."""
 
@@ -108,8 +108,8 @@ class RunSection(Section):
 class CoderSection(Section):
     argv: tuple[str, ...]
     """The command; `{task}` is replaced by the path of the task file, `{repo}` by that of the worktree."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Its environment; nothing of the operator's is passed on."""
+    env: dict[str, SecretStr] = Field(default_factory=dict)
+    """Its environment; nothing of the operator's is passed on. Values are secrets."""
     mounts: tuple[str, ...] = ()
     """Host folders shown to it, read-only, at the same path."""
 
@@ -225,3 +225,5 @@ def load_settings(home: Path | None = None) -> Settings:
         raise BadInput(
             f"{path}: {where}: {first['msg']}", hint="docs/configuration.md lists every key"
         ) from None
+    except SettingsError as error:
+        raise BadInput(f"an EVOLVE_* variable: {error}", hint="tables and lists are given as JSON") from None

@@ -21,4 +21,5 @@ def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
             f"no coder {name!r}", hint=f"there are: {known}; others go under [coders] in evolve.toml"
         )
     mounts = tuple(Mount(Path(folder), folder) for folder in found.mounts)
-    return CommandCoder(name, found.argv, dict(found.env), mounts)
+    env = {key: value.get_secret_value() for key, value in found.env.items()}
+    return CommandCoder(name, found.argv, env, mounts)

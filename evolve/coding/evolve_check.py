@@ -18,12 +18,15 @@ SOCKET = "/run/check/check.sock"
 
 def ask(request: dict[str, object]) -> dict[str, Any]:
     """One request, one answer, both a line of JSON."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(SOCKET)
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile("rb") as stream:
-            answer: dict[str, Any] = json.loads(stream.readline() or b'{"error": "no answer"}')
-            return answer
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(SOCKET)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                answer: dict[str, Any] = json.loads(stream.readline() or b'{"error": "no answer"}')
+                return answer
+    except (OSError, ValueError) as error:
+        return {"error": f"the replays can't be reached: {error}"}
 
 
 def junit(results: list[dict[str, str]]) -> str:
