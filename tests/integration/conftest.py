@@ -1,0 +1,20 @@
+"""Shared by the tests of the whole product: a world with two sealed batches, made once."""
+
+from collections.abc import Iterator
+
+import pytest
+from evolve_world import World, ask, close_zygotes, make_world, questions, running
+
+
+@pytest.fixture(scope="session")
+def sealed_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """After real traffic, a scan and two seals; its agent is stopped. Copy it, never change it."""
+    world = make_world(tmp_path_factory.mktemp("evolve") / "home")
+    with running(world) as url:
+        assert [status for status, _ in ask(url, questions())] == [200] * len(questions())
+        assert world.ok("scan")["evidence"] == 24
+        for batch in world.ok("batch"):
+            sealed = world.ok("batch", "seal", batch["id"], "--reason", "enough of them")
+            assert (sealed["visible"], sealed["held_out"], sealed["regression"]) == (2, 8, 30)
+    yield world
+    close_zygotes()
