@@ -3,6 +3,7 @@
 from pydantic import TypeAdapter
 from sqlmodel import col, func, select
 
+from evidence.canonical import canonical_json
 from evidence.seal import count_verdict
 from evolve import guard, worktree
 from evolve.context import RunContext
@@ -31,7 +32,7 @@ def run(context: RunContext, built: Built) -> Tried:
         spend=context.spend_trials,
     )
     count_verdict(context.store, context.batch.id)
-    context.store.blobs.put(report.model_dump_json().encode())
+    context.store.blobs.put(canonical_json(report))
     blob = context.store.blobs.put(TypeAdapter(list[Trial]).dump_json(trials))
     return Tried(report=report, trials_blob=blob)
 
