@@ -30,12 +30,12 @@ def start_run(
     NeedsConsent (the batch is not sealed against the live image, or is being evolved).
     """
     sealed = load_sealed(product, batch_id)
+    _require_open(product, batch_id)
     if sealed.baseline_digest != product.live_image():
         raise NeedsConsent(
             f"batch {batch_id} was sealed against an image that is no longer live",
             hint=f"`evolve batch seal {batch_id} --reason …` seals it anew",
         )
-    _require_open(product, batch_id)
     section = run_section(product, options)
     coder = get_coder(section.coder, product.settings, section)
     found = coder.probe()
