@@ -79,17 +79,20 @@ class Shard:
         self._buffer = bytearray()
         self._closed = False
 
-    def begin(self, env: Mapping[str, str], coverage: bool = False) -> Path:
+    def begin(
+        self, env: Mapping[str, str], coverage: bool = False, ready_seconds: float | None = None
+    ) -> Path:
         """Start the service from fresh state; the host path of its socket, which already accepts
         connections."""
+        patience = self._ready if ready_seconds is None else ready_seconds
         request = {
             "op": "begin",
             "env": dict(env),
             "command": list(self._manifest.command),
             "coverage": coverage,
-            "ready_timeout": self._ready,
+            "ready_timeout": patience,
         }
-        answer = self._ask(request, self._ready)
+        answer = self._ask(request, patience)
         if not answer["ok"]:
             raise ServiceFailed(answer.get("exit"), answer.get("output", ""))
         path = self._agent / "agent.sock"

@@ -6,7 +6,7 @@ from sqlmodel import Session, col, select
 
 from evidence.assess import signals_of
 from evidence.canonical import digest
-from evidence.cases import CaseContent, Cassette, GraderRef, RecordedCall, RecordedTurn
+from evidence.cases import CaseContent, Cassette, GraderRef, MissPolicy, RecordedCall, RecordedTurn
 from evidence.store import NotFound
 from evidence.tables import CallRow, CaseRow, CatalogRow, EvidenceRow, TurnRow
 from evidence.turns import earlier_turns, recorded
@@ -59,8 +59,9 @@ def content(
     case: CaseRow,
     prelude: Sequence[TurnRow],
     graders_for: GradersFor | None = None,
+    on_tool_miss: MissPolicy = "fail",
 ) -> CaseContent:
-    """The case with this prelude."""
+    """The case with this prelude. `on_tool_miss`: what a replay does with a tool call that was not recorded."""
     turn = turn_of(session, case.request_id)
     row = session.get(EvidenceRow, case.evidence_id) if case.evidence_id else None
     made = CaseContent(
@@ -71,6 +72,7 @@ def content(
         prelude=tuple(recorded(earlier) for earlier in prelude),
         cassette=cassette(session, [*prelude, turn]),
         signals=signals_of(row) if row else (),
+        on_tool_miss=on_tool_miss,
     )
     return made.model_copy(update={"graders": tuple(graders_for(made))}) if graders_for else made
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from evidence.batch import batch_row
 from evidence.builder import GradersFor, case_row, chosen_prelude, content, light_digest, prelude_rows
 from evidence.canonical import new_id, utcnow
-from evidence.cases import CaseContent, RecordedTurn
+from evidence.cases import CaseContent, MissPolicy, RecordedTurn
 from evidence.changes import note, publish
 from evidence.queries import case_record
 from evidence.records import Draft, Readiness, Role
@@ -132,6 +132,7 @@ def case_content(
     case_id: str,
     prelude: Sequence[RecordedTurn] | None = None,
     graders_for: GradersFor | None = None,
+    on_tool_miss: MissPolicy = "fail",
 ) -> CaseContent:
     """The case ready for a replay, with this prelude; None: the confirmed one, else its own session's
     turns.
@@ -139,8 +140,9 @@ def case_content(
     with store.read() as session:
         case = case_row(session, case_id)
         if prelude is None:
-            return content(session, case, chosen_prelude(session, case), graders_for)
-        return content(session, case, _rows_of(session, [turn.request_id for turn in prelude]), graders_for)
+            return content(session, case, chosen_prelude(session, case), graders_for, on_tool_miss)
+        rows = _rows_of(session, [turn.request_id for turn in prelude])
+        return content(session, case, rows, graders_for, on_tool_miss)
 
 
 def _rows_of(session: Session, request_ids: Sequence[str]) -> list[TurnRow]:

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 from evidence.batch import batch_row, change_state
 from evidence.builder import GradersFor, chosen_prelude, content, turn_of
 from evidence.canonical import canonical_json, utcnow
-from evidence.cases import CaseContent, HeldOutCase, RegressionCase, SealedBatch, VisibleCase
+from evidence.cases import CaseContent, HeldOutCase, MissPolicy, RegressionCase, SealedBatch, VisibleCase
 from evidence.changes import note, publish
 from evidence.split import Item, SealPolicy, Split, split
 from evidence.store import Store
@@ -138,7 +138,7 @@ def _choose(
     failures = _distinct([row for row in rows if row.role == "failure"], set())
     taken = {row.input_digest for row in failures}
     worked = _distinct([row for row in rows if row.role == "regression"], taken)
-    cases = {row.id: _graded(session, row, graders_for) for row in (*failures, *worked)}
+    cases = {row.id: _graded(session, row, graders_for, policy.on_tool_miss) for row in (*failures, *worked)}
     failures = [row for row in failures if cases[row.id] is not None]
     divided = split([_item(session, row, policy) for row in failures], seed, policy)
     regression = [row.id for row in worked if cases[row.id] is not None][: policy.max_regression]
@@ -164,9 +164,11 @@ def _distinct(rows: Sequence[CaseRow], taken: set[str]) -> list[CaseRow]:
     return list(kept.values())
 
 
-def _graded(session: Session, row: CaseRow, graders_for: GradersFor | None) -> CaseContent | None:
+def _graded(
+    session: Session, row: CaseRow, graders_for: GradersFor | None, on_tool_miss: MissPolicy
+) -> CaseContent | None:
     """The case, or None when graders were asked for and none applies: it could not decide anything."""
-    case = content(session, row, chosen_prelude(session, row), graders_for)
+    case = content(session, row, chosen_prelude(session, row), graders_for, on_tool_miss)
     return None if graders_for and not case.graders else case
 
 

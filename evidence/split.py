@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from evidence.cases import MissPolicy
+
 
 @dataclass(frozen=True)
 class SealPolicy:
@@ -23,6 +25,8 @@ class SealPolicy:
     retire_after: int = 3
     """Verdicts that a held-out case may decide."""
     visible_share: float = 0.4
+    on_tool_miss: MissPolicy = "fail"
+    """What a replay does with a tool call that was not recorded."""
 
 
 @dataclass(frozen=True)

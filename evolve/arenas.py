@@ -14,7 +14,9 @@ from trial.gateway import Caps, GatewayConfig
 
 
 @contextmanager
-def open_arena(product: Product, manifest: SubstrateManifest, meter: Path | None = None) -> Iterator[Arena]:
+def open_arena(
+    product: Product, manifest: SubstrateManifest, meter: Path | None = None, workers: int | None = None
+) -> Iterator[Arena]:
     """An arena with live misses capped by the run's budget; nothing of it is left afterwards."""
     settings = product.settings
     folder = settings.home / "run" / new_id()[-8:].lower()
@@ -34,7 +36,7 @@ def open_arena(product: Product, manifest: SubstrateManifest, meter: Path | None
             workdir=folder,
             gateway_config=config,
             tool_servers=sorted(settings.tools),
-            workers=settings.run.workers,
+            workers=workers or settings.run.workers,
             model_name=settings.model.name,
         ) as arena:
             yield arena

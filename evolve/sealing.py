@@ -3,7 +3,11 @@
 Evidence may not import trial, so the two meet here.
 """
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
 
 from evidence import draft as drafts
 from evidence import seal as seals
@@ -12,14 +16,17 @@ from evidence.records import CaseRecord
 from evidence.seal import Baseline, NotReady
 from evidence.split import SealPolicy
 from evolve import worktree
+from evolve.arenas import open_arena
 from evolve.errors import NeedsConsent, Refused
 from evolve.product import Product
 from trial.arena import Arena
 from trial.graders import GraderSet
 from trial.minimise import minimise
 from trial.plan import Job
+from trial.report import Trial
 
 SEED = 1
+Prelude = tuple[RecordedTurn, ...]
 
 
 def policy_of(product: Product) -> SealPolicy:
@@ -31,6 +38,7 @@ def policy_of(product: Product) -> SealPolicy:
         max_visible=section.max_visible,
         max_held_out=section.max_held_out,
         max_regression=section.max_regression,
+        on_tool_miss=section.on_tool_miss,
     )
 
 
@@ -88,48 +96,102 @@ def _confirm_failures(
     wanted = policy.max_visible + policy.max_held_out
     alone = _failing_alone(product, arena, records[:wanted], image)
     confirmed = 0
-    for number, record in enumerate(records, 1):
-        if confirmed >= wanted:
-            break
-        found = () if record.id in alone else _prelude(product, arena, record, image)
-        drafts.confirm_case(
-            product.store,
-            record.id,
-            found or (),
-            found is not None,
-            reason="" if found is not None else "does not fail again on the live image",
-        )
-        confirmed += found is not None
-        progress(f"replayed {number} of {len(records)} failures, {confirmed} confirmed")
+    with _Minimisers(product, image) as minimisers:
+        for number, (record, found) in enumerate(minimisers.preludes(records, alone), 1):
+            drafts.confirm_case(
+                product.store,
+                record.id,
+                found or (),
+                found is not None,
+                reason="" if found is not None else "does not fail again on the live image",
+            )
+            confirmed += found is not None
+            progress(f"replayed {number} of {len(records)} failures, {confirmed} confirmed")
+            if confirmed >= wanted:
+                break
     return confirmed
+
+
+class _Minimisers:
+    """Several cases at a time, each worker with an arena of its own: one case's replays depend on one another."""
+
+    def __init__(self, product: Product, image: str) -> None:
+        self._product, self._image = product, image
+        self._stack = ExitStack()
+        self._arenas: SimpleQueue[Arena] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(product.settings.run.workers, thread_name_prefix="minimise")
+
+    def __enter__(self) -> "_Minimisers":
+        for _ in range(self._product.settings.run.workers):
+            arena = open_arena(self._product, self._product.manifest, workers=1)
+            self._arenas.put(self._stack.enter_context(arena))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._stack.close()
+
+    def preludes(
+        self, records: Sequence[CaseRecord], alone: set[str]
+    ) -> Iterator[tuple[CaseRecord, Prelude | None]]:
+        """Each case with the shortest prelude found, or None, in the order of the cases."""
+        waiting = deque(records)
+        under_way: deque[tuple[CaseRecord, Future[Prelude | None]]] = deque()
+        while waiting or under_way:
+            while waiting and len(under_way) < 2 * self._product.settings.run.workers:
+                record = waiting.popleft()
+                under_way.append((record, self._threads.submit(self._one, record, record.id in alone)))
+            record, future = under_way.popleft()
+            yield record, future.result()
+
+    def _one(self, record: CaseRecord, alone: bool) -> Prelude | None:
+        if alone:
+            return ()
+        arena = self._arenas.get()
+        try:
+            return _prelude(self._product, arena, record, self._image)
+        finally:
+            self._arenas.put(arena)
 
 
 def _failing_alone(product: Product, arena: Arena, records: Sequence[CaseRecord], image: str) -> set[str]:
     """The cases that fail with no prelude at all, found several at a time: most failures are of this kind."""
-    contents = [drafts.case_content(product.store, r.id, (), product.graders.refs_for) for r in records]
+    contents = [_content(product, record, ()) for record in records]
     jobs = [_job(content, image) for content in contents if content.graders]
-    return {trial.case_id for trial in arena.run(jobs, product.graders.grade) if trial.outcome == "fail"}
+    by_id = {content.id: content for content in contents}
+    trials = arena.run(jobs, product.graders.grade)
+    return {trial.case_id for trial in trials if _same_failure(by_id[trial.case_id], trial)}
 
 
-def _prelude(
-    product: Product, arena: Arena, record: CaseRecord, image: str
-) -> tuple[RecordedTurn, ...] | None:
+def _prelude(product: Product, arena: Arena, record: CaseRecord, image: str) -> Prelude | None:
     """The shortest prelude found after which the case fails; None when it never does."""
     earlier = drafts.prelude_candidates(product.store, record.id)
 
     def fails_after(prelude: tuple[RecordedTurn, ...]) -> bool:
-        content = drafts.case_content(product.store, record.id, prelude, product.graders.refs_for)
-        return _fails(arena, product.graders, content, image)
+        return _fails(arena, product.graders, _content(product, record, prelude), image)
 
     session = drafts.case_content(product.store, record.id).turn.session
     found = minimise(earlier, session, fails_after, budget=product.settings.batch.prelude_replays)
     return found.prelude if found.reproduced else None
 
 
+def _content(product: Product, record: CaseRecord, prelude: tuple[RecordedTurn, ...]) -> CaseContent:
+    on_tool_miss = product.settings.batch.on_tool_miss
+    return drafts.case_content(product.store, record.id, prelude, product.graders.refs_for, on_tool_miss)
+
+
 def _fails(arena: Arena, graders: GraderSet, content: CaseContent, image: str) -> bool:
     if not content.graders:
         return False
-    return any(trial.outcome == "fail" for trial in arena.run([_job(content, image)], graders.grade))
+    return any(_same_failure(content, trial) for trial in arena.run([_job(content, image)], graders.grade))
+
+
+def _same_failure(content: CaseContent, trial: Trial) -> bool:
+    """Failing for another reason than in production is not the failure happening again."""
+    if trial.outcome != "fail":
+        return False
+    told = [signal.reason for signal in content.signals if signal.kind in ("rule", "grader")]
+    return not told or any(reason in trial.reason for reason in told)
 
 
 def _job(content: CaseContent, image: str) -> Job:

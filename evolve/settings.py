@@ -82,6 +82,9 @@ class BatchSection(Section):
     """Regression cases are capped here."""
     prelude_replays: Annotated[int, Field(ge=1)] = 24
     """Replays that the minimisation of one case's prelude may cost."""
+    on_tool_miss: Literal["fail", "nearest", "live"] = "fail"
+    """What a replay does with a tool call that was not recorded; `live` asks the real tool, so only for tools that
+    change nothing that matters."""
 
 
 class RunSection(Section):

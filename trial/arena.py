@@ -40,6 +40,16 @@ class Played(Generic[T]):
     broken: str = ""
 
 
+@dataclass(frozen=True)
+class _How:
+    """What all replays of one call share."""
+
+    tree: Path | None
+    coverage: bool
+    limits: ReplayLimits
+    stop: Stop
+
+
 class Arena:
     """Keeps sandboxes warm between calls; `close` leaves no process. One caller at a time."""
 
@@ -75,6 +85,7 @@ class Arena:
         *,
         flags: Flagger | None = None,
         tree: Path | None = None,
+        limits: ReplayLimits | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[Trial]:
         """One Trial per job, in order. Closing the iterator stops what runs. `grade` and `flags` are called
@@ -84,7 +95,7 @@ class Arena:
         def judge(job: Job, replay: Replay) -> Trial:
             return make_trial(job, replay, grade, flags)
 
-        for done, played in enumerate(self.play(jobs, judge, tree=tree), 1):
+        for done, played in enumerate(self.play(jobs, judge, tree=tree, limits=limits), 1):
             if progress is not None:
                 progress(done, len(jobs))
             yield invalid_trial(played.job, played.broken) if played.value is None else played.value
@@ -96,11 +107,13 @@ class Arena:
         *,
         tree: Path | None = None,
         coverage: bool = False,
+        limits: ReplayLimits | None = None,
     ) -> Iterator[Played[T]]:
         """Replay every job and hand each replay to `use` while its files are there. Raises
         EngineUnavailable and ImageMissing at once: no retry helps. `coverage`: trace lines; such replays
-        are slow and never scored."""
+        are slow and never scored. `limits` override the arena's own."""
         stop = Stop()
+        how = _How(tree, coverage, limits or self._replay_limits, stop)
         self._stops.add(stop)
         waiting = deque(jobs)
         under_way: deque[Future[Played[T]]] = deque()
@@ -108,7 +121,7 @@ class Arena:
             while waiting or under_way:
                 while waiting and len(under_way) < 2 * self._workers:
                     job = waiting.popleft()
-                    under_way.append(self._threads.submit(self._work, job, use, tree, coverage, stop))
+                    under_way.append(self._threads.submit(self._work, job, use, how))
                 yield under_way.popleft().result()
         finally:
             stop.set()
@@ -135,20 +148,13 @@ class Arena:
     ) -> None:
         self.close()
 
-    def _work(
-        self,
-        job: Job,
-        use: Callable[[Job, Replay], T],
-        tree: Path | None,
-        coverage: bool,
-        stop: Stop,
-    ) -> Played[T]:
+    def _work(self, job: Job, use: Callable[[Job, Replay], T], how: _How) -> Played[T]:
         broken = "stopped"
         for attempt in range(self._retries + 1):
-            if stop.wait(attempt * RETRY_PAUSE):
+            if how.stop.wait(attempt * RETRY_PAUSE):
                 break
             try:
-                return Played(job, self._attempt(job, use, tree, coverage, stop))
+                return Played(job, self._attempt(job, use, how))
             except Stopped:
                 break
             except (EngineUnavailable, ImageMissing):
@@ -157,12 +163,10 @@ class Arena:
                 broken = str(error) or type(error).__name__
         return Played(job, None, broken)
 
-    def _attempt(
-        self, job: Job, use: Callable[[Job, Replay], T], tree: Path | None, coverage: bool, stop: Stop
-    ) -> T:
+    def _attempt(self, job: Job, use: Callable[[Job, Replay], T], how: _How) -> T:
         arm, split = job.shard
-        shown = tree if arm == "candidate" else None
-        seat = self._seats.take(SeatKey(job.digest, shown, arm, split, coverage))
+        shown = how.tree if arm == "candidate" else None
+        seat = self._seats.take(SeatKey(job.digest, shown, arm, split, how.coverage))
         sound = False
         try:
             env: Mapping[str, str] = {**self._env, "IMAGE_DIGEST": job.digest}
@@ -173,9 +177,9 @@ class Arena:
                 self._manifest,
                 seed=job.seed,
                 env=env,
-                coverage=coverage,
-                limits=self._replay_limits,
-                stop=stop,
+                coverage=how.coverage,
+                limits=how.limits,
+                stop=how.stop,
             )
             value = use(job, replay)
             sound = True

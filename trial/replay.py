@@ -32,6 +32,8 @@ class Stopped(Exception):
 class ReplayLimits:
     """Wall clock. A turn that took long when it was recorded may take three times that."""
 
+    ready_seconds: float = 60.0
+    """Until the service listens."""
     turn_seconds: float = 30.0
     case_seconds: float = 120.0
 
@@ -76,15 +78,14 @@ def replay_case(
     """Fresh state, the prelude's turns in order, then the turn; ended and exported. Raises RuntimeBroken, and
     Stopped when `stop` was set meanwhile."""
     stop = stop or Stop()
+    limits = limits or ReplayLimits()
     gateway.load(case)
     turns: list[ReplayedTurn] = []
     died = ""
     try:
-        agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage=coverage)
+        agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage, limits.ready_seconds)
         before_last = shard.mark if coverage else None
-        turns = _send_all(
-            agent, (*case.prelude, case.turn), manifest, limits or ReplayLimits(), stop, before_last
-        )
+        turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits, stop, before_last)
     except ServiceFailed as failure:
         died = failure.log or str(failure)
         turns = [ReplayedTurn(case.turn.request_id, None, error=f"the service did not start: {failure}")]

@@ -4,6 +4,7 @@ Only visible cases can be asked for: this module is handed nothing else. Every r
 that is spent, or the run is asked to stop, the coder gets an error and the stage ends.
 """
 
+import contextlib
 import json
 import socketserver
 import threading
@@ -19,9 +20,12 @@ from evolve.runs import Stopped
 from evolve.sanitize import for_terminal
 from promote.wire import address
 from trial.plan import Job
+from trial.replay import ReplayLimits
 
 MAX_REQUEST = 64 * 1024
 REASON_CHARS = 300
+LIMITS = ReplayLimits(ready_seconds=4.0, turn_seconds=2.0, case_seconds=12.0)
+"""Tight: an edit that makes the service hang is wrong, and the next one waits for its turn."""
 
 
 class CheckServer:
@@ -37,7 +41,9 @@ class CheckServer:
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 line = self.rfile.readline(MAX_REQUEST)
-                self.wfile.write(json.dumps(outer.answer(line)).encode() + b"\n")
+                answer = outer.answer(line)
+                with contextlib.suppress(BrokenPipeError):  # a coder may have lost its patience
+                    self.wfile.write(json.dumps(answer).encode() + b"\n")
 
         with address(folder / "check.sock") as name:
             self._server = socketserver.UnixStreamServer(name, Handler)
@@ -89,7 +95,7 @@ class CheckServer:
         jobs = [Job(case, "candidate", context.batch.baseline_digest, context.seed) for case in cases]
         results = []
         for block in [jobs[:1], jobs[1:]] if fail_fast else [jobs]:
-            for trial in context.arena.run(block, context.graders.grade, tree=self.tree):
+            for trial in context.arena.run(block, context.graders.grade, tree=self.tree, limits=LIMITS):
                 context.spend_trials(1)
                 reason = for_terminal(trial.reason)[:REASON_CHARS]
                 results.append({"case": trial.case_id, "outcome": trial.outcome, "reason": reason})

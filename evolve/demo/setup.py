@@ -40,6 +40,7 @@ max_visible = 8
 max_held_out = 14
 max_regression = 104
 prelude_replays = 40
+on_tool_miss = "live"
 
 [run]
 coder_seconds = 100

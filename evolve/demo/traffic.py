@@ -92,7 +92,7 @@ def visits(count: int, seed: int) -> list[list[Request]]:
 
 def _visit(rng: random.Random, session: str) -> list[Request]:
     # A buyer abroad says the currency with every request, as the shop's own client does; others never do.
-    settings = {"currency": rng.choice(CURRENCIES)} if rng.random() < 0.12 else {}
+    settings = {"currency": rng.choice(CURRENCIES)} if rng.random() < 0.35 else {}
     asks = rng.choices((_stock, _price, _order, _talk), weights=(25, 17, 14, 44), k=rng.randint(2, 4))
     return [Request(session, ask(rng), settings, stream=rng.random() < 0.15) for ask in asks]
 

@@ -160,6 +160,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, "application/json", json.dumps(completion(request)).encode())
 
+    def handle_one_request(self) -> None:
+        """What makes no sense is answered with 400, as any model server would."""
+        try:
+            super().handle_one_request()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._send(400, "application/json", json.dumps({"error": {"message": repr(error)}}).encode())
+
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
