@@ -24,26 +24,36 @@ class EvolveError(Exception):
 
 
 class Refused(EvolveError):
+    """The answer is no: a gate, a verdict or a state of things says so."""
+
     kind = "refused"
     exit_code = 1
 
 
 class BadInput(EvolveError):
+    """Wrong usage or bad input: what was given can't be used."""
+
     kind = "bad_input"
     exit_code = 2
 
 
 class NotFound(EvolveError):
+    """There is no such thing."""
+
     kind = "not_found"
     exit_code = 3
 
 
 class NeedsConsent(EvolveError):
+    """A person's decision, or a lock, stands in the way."""
+
     kind = "needs_consent"
     exit_code = 4
 
 
 class Broken(EvolveError):
+    """The environment is broken: engine, database, disk, port or a process that should answer."""
+
     kind = "broken"
     exit_code = 5
 

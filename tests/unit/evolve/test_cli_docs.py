@@ -1,0 +1,79 @@
+"""What the pages say is enumerated from the code; `python -m evolve.cli.reference docs` brings them up to date."""
+
+import inspect
+from pathlib import Path
+from typing import get_args
+
+import click
+import pytest
+
+from evolve.cli import reference
+from evolve.cli.main import COMMANDS, cli
+from evolve.coding.protocol import CodingOutcome
+from evolve.errors import ERROR_KINDS, EvolveError
+from evolve.pipeline import stage as stage_function
+from evolve.settings import RunSection, Section
+
+DOCS = Path(__file__).parents[3] / "docs"
+CLI, CONFIGURATION, PIPELINE = (
+    (DOCS / name).read_text() for name in ("cli.md", "configuration.md", "pipeline.md")
+)
+
+
+@pytest.mark.parametrize("name", sorted(reference.PAGES))
+def test_generated_parts_are_up_to_date(name: str) -> None:
+    wanted = [make().strip("\n") for make in reference.PAGES[name]]
+    assert reference.between_marks((DOCS / name).read_text()) == wanted
+
+
+def test_every_key_has_a_sentence_and_is_on_the_page() -> None:
+    keys = dict(reference.settings_keys())
+    assert {"run.iterations", "tools.NAME.env", "rules[].file", "consent.people.NAME.roles", "home"} <= set(
+        keys
+    )
+    for path, field in keys.items():
+        assert reference.sentence(field).endswith("."), path
+        assert f"| `{path.rpartition('.')[2]}` |" in CONFIGURATION
+
+
+def test_every_section_is_reached() -> None:
+    """A new section can't stay out of the reference."""
+    seen = {path.rpartition(".")[0] for path, _ in reference.settings_keys()}
+    concrete = [c for c in Section.__subclasses__() if c.__name__ != "Listen"]
+    assert len(seen - {"", "edge", "web"}) == len(concrete)
+
+
+def test_every_command_has_help_and_every_option_a_sentence() -> None:
+    context = click.Context(cli, info_name="evolve")
+    for name, (_, _, short) in COMMANDS.items():
+        assert short.endswith(".")
+        command = cli.get_command(context, name)
+        assert command is not None
+        for path, found in reference._tree(("evolve", name), command):
+            assert found.help, path
+            assert f" {' '.join(path)}\n" in CLI
+
+
+def test_every_kind_of_error_and_exit_code_is_on_the_page() -> None:
+    kinds = EvolveError.__subclasses__()
+    assert {kind.kind for kind in kinds} == set(ERROR_KINDS)
+    assert sorted(kind.exit_code for kind in kinds) == [1, 2, 3, 4, 5]
+    for kind in kinds:
+        assert f"| `{kind.kind}` | {kind.exit_code} |" in CLI
+    assert "130" in CLI
+
+
+def test_the_pipeline_page_names_every_stage_limit_and_gate() -> None:
+    source = inspect.getsource(inspect.getmodule(stage_function) or stage_function)
+    stages = [
+        name
+        for name in vars(inspect.getmodule(stage_function))
+        if f"{name}.run(" in source or f"{name}.run," in source
+    ]
+    assert len(stages) == 10
+    for name in stages:
+        assert f"`{name}`" in PIPELINE
+    for name in RunSection.model_fields:
+        assert f"`{name}`" in PIPELINE
+    for outcome in get_args(CodingOutcome):
+        assert f"`{outcome}`" in PIPELINE
