@@ -39,13 +39,18 @@ class CommandCoder:
         program = Path(self.argv[0]) if self.argv else None
         if program is None:
             return Missing(f"coder {self.name!r} has an empty argv")
+        gone = [str(mount.source) for mount in self.mounts if not mount.source.exists()]
+        if gone:
+            return Missing(f"coder {self.name!r}: {gone[0]}: not found, but named in mounts")
         if program.is_absolute() and not self._is_visible(program):
             return Missing(f"{program}: not found, or not under /usr or a folder named in mounts")
         return Version(" ".join(self.argv))
 
     def _is_visible(self, program: Path) -> bool:
         shown = [Path("/usr"), Path("/bin"), Path(sys.base_prefix), *(Path(m.target) for m in self.mounts)]
-        return any(program.is_relative_to(folder) for folder in shown)
+        inside = [mount for mount in self.mounts if program.is_relative_to(mount.target)]
+        on_host = inside[0].source / program.relative_to(inside[0].target) if inside else program
+        return on_host.exists() and any(program.is_relative_to(folder) for folder in shown)
 
     def run(
         self, task: CodingTask, worktree: Path, *, sandbox: CodingSandbox, budget: CodingBudget

@@ -1,0 +1,244 @@
+"""How the commands speak: JSON alone, one envelope, closed kinds, exit codes, and no hostile text."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from containers.runtime import RuntimeBroken
+from evidence.store import StoreError
+from evolve import runs
+from evolve.cli import main as cli_main
+from evolve.cli.output import print_fields, print_table, say
+from evolve.errors import ERROR_KINDS, Broken, EvolveError
+from evolve.home import create_home
+from evolve.product import Product
+from evolve.substrates import export_tiny
+from evolve.tables import RunRow
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07good\u202etxt\u200b[red]bold[/red]"
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+Evolve = Callable[..., Answer]
+
+
+@pytest.fixture
+def evolve(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Evolve:
+    """The real entry point, in this process."""
+
+    def call(*arguments: str) -> Answer:
+        capfd.readouterr()
+        monkeypatch.setattr("sys.argv", ["evolve", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli_main.main()
+        out, err = capfd.readouterr()
+        return Answer(int(ended.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "home"
+    create_home(path, export_tiny, "separate")
+    monkeypatch.setenv("EVOLVE_HOME", str(path))
+    return path
+
+
+def error_of(answer: Answer) -> dict[str, str]:
+    found: dict[str, str] = json.loads(answer.out)["error"]
+    assert set(found) == {"kind", "message", "hint"}
+    assert found["kind"] in ERROR_KINDS
+    assert "\n" not in found["message"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("batch",),
+        ("batch", "list"),
+        ("run",),
+        ("candidate",),
+        ("evidence",),
+        ("people",),
+        ("audit",),
+        ("config",),
+        ("scan",),
+        ("audit", "verify"),
+    ],
+)
+def test_json_alone_on_stdout(home: Path, evolve: Evolve, words: tuple[str, ...]) -> None:
+    answer = evolve(*words, "--json")
+    assert answer.code == 0, answer
+    json.loads(answer.out)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        (("batch", "show", "nope"), 3, "not_found"),
+        (("evidence", "show", "nope"), 3, "not_found"),
+        (("evidence", "flag", "nope", "--reason", "x"), 3, "not_found"),
+        (("run", "status", "nope"), 3, "not_found"),
+        (("run", "stop", "nope"), 3, "not_found"),
+        (("run", "resume", "nope"), 3, "not_found"),
+        (("run", "start", "nope", "--reason", "x"), 3, "not_found"),
+        (("candidate", "show", "nope"), 3, "not_found"),
+        (("candidate", "diff", "nope"), 3, "not_found"),
+        (("trial", "show", "nope"), 3, "not_found"),
+        (("trial", "rerun", "nope", "x"), 3, "not_found"),
+        (("approve", "nope", "--reason", "x"), 3, "not_found"),
+        (("promote", "nope"), 3, "not_found"),
+        (("decline", "nope", "--reason", "x"), 4, "needs_consent"),
+        (("batch", "seal", "nope", "--reason", "x", "--dry-run"), 3, "not_found"),
+        (("batch", "dismiss", "nope", "--reason", "x"), 3, "not_found"),
+        (("rollback", "--reason", "x"), 5, "broken"),
+        (("batch", "seal", "nope"), 2, "bad_input"),
+        (("run", "start", "x", "--reason", "r", "--iterations", "99"), 2, "bad_input"),
+        (("candidate", "export", "x"), 2, "bad_input"),
+        (("batch", "lst"), 2, "bad_input"),
+        (("nonsense",), 2, "bad_input"),
+        (("init", "--tiny"), 2, "bad_input"),
+    ],
+)
+def test_failures_are_one_envelope_or_one_line(
+    home: Path, evolve: Evolve, words: tuple[str, ...], code: int, kind: str
+) -> None:
+    answer = evolve(*words, "--json")
+    assert (answer.code, error_of(answer)["kind"]) == (code, kind), answer
+    plain = evolve(*words)
+    assert (plain.code, plain.out) == (code, "")
+    assert "Traceback" not in plain.err
+    assert code == 2 or plain.err.startswith("evolve: ")
+
+
+def test_no_home(tmp_path: Path, evolve: Evolve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVOLVE_HOME", str(tmp_path / "none"))
+    for words in (("batch",), ("scan",), ("worker", "--once"), ("people", "add", "ana")):
+        answer = evolve(*words)
+        assert (answer.code, answer.out) == (3, "")
+        assert "evolve init" in answer.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_settings_that_are_wrong(home: Path, evolve: Evolve) -> None:
+    (home / "evolve.toml").write_text("[run]\niteration = 1\n")
+    answer = evolve("batch", "--json")
+    assert answer.code == 2
+    assert "run.iteration" in error_of(answer)["message"]
+
+
+def test_a_wrong_word_names_the_right_one(evolve: Evolve) -> None:
+    assert "did you mean 'seal'?" in evolve("batch", "sael").err
+    assert "did you mean 'candidate'?" in evolve("candidat").err
+    assert "there are: dismiss, list" in evolve("batch", "xyz").err
+    assert "\x1b" not in evolve("batch", HOSTILE).err
+
+
+def test_a_bare_noun_lists(home: Path, evolve: Evolve) -> None:
+    assert evolve("batch").out == evolve("batch", "list").out
+    assert "no batches" in evolve("batch").err
+    assert json.loads(evolve("run", "--json").out) == []
+    nothing = evolve("agent")
+    assert (nothing.code, "nothing is running" in nothing.err) == (1, True)
+    assert evolve("trial").code == 2  # replays are shown by candidate
+
+
+def test_help_and_version(evolve: Evolve) -> None:
+    for words in (("--help",), ("-h",), ("--version",), ("batch", "--help"), ("run", "start", "--help")):
+        answer = evolve(*words)
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out
+
+
+def test_config_hides_secrets(home: Path, evolve: Evolve) -> None:
+    text = (home / "evolve.toml").read_text()
+    secrets = (
+        'redis_url = "redis://:hunter2@h"\n' + text + '\n[tools.t]\ncommand = "x"\nenv = { K = "hunter2" }\n'
+    )
+    (home / "evolve.toml").write_text(secrets)
+    for words in (("config",), ("config", "--json")):
+        answer = evolve(*words)
+        assert answer.code == 0
+        assert "hunter2" not in answer.out + answer.err
+        assert "**********" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [(kind("what"), kind.exit_code, kind.kind) for kind in EvolveError.__subclasses__()]
+    + [
+        (RuntimeBroken("no engine"), 5, "broken"),
+        (StoreError("no database\nSELECT"), 5, "broken"),
+        (OSError(28, "No space left on device", "/x"), 5, "broken"),
+        (OSError(27, "File too large", "/x"), 5, "broken"),
+    ],
+)
+def test_every_failure_has_its_exit_code(
+    evolve: Evolve, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, kind: str
+) -> None:
+    @click.command()
+    @click.option("--json", is_flag=True)
+    def fails(json: bool) -> None:
+        raise error
+
+    monkeypatch.setattr(cli_main.Commands, "get_command", lambda *_: fails)
+    answer = evolve("scan", "--json")
+    assert (answer.code, error_of(answer)["kind"]) == (code, kind)
+    assert evolve("scan").code == code
+
+
+def test_interrupted(evolve: Evolve, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def waits() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_main.Commands, "get_command", lambda *_: waits)
+    assert evolve("scan").code == 130
+
+
+def test_hostile_text_is_harmless_in_listings(home: Path, evolve: Evolve) -> None:
+    with Product.open(home) as product:
+        runs.create_run(
+            product.store,
+            RunRow(
+                batch_id=HOSTILE, batch_digest="x", requester=HOSTILE, reason=HOSTILE, coder=HOSTILE, seed=1
+            ),
+        )
+        product.ledger.append("x", {}, who=HOSTILE, reason=HOSTILE)
+    [run] = json.loads(evolve("run", "--json").out)
+    for words in (("run",), ("run", "status", run["id"]), ("audit",)):
+        shown = evolve(*words)
+        assert shown.code == 0
+        assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(shown.out + shown.err)
+    assert run["requester"] == HOSTILE  # JSON is for programs, and escapes by itself
+
+
+def test_output_helpers_sanitise(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("a",), [(HOSTILE,)], "")
+    print_fields([("name", HOSTILE)])
+    say(HOSTILE)
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert out.count("[red]bold[/red]") == 2  # markup of rich is text like any other
+    assert "\\u202e" in out
+
+
+def test_a_hint_is_shown(evolve: Evolve, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def fails() -> None:
+        raise Broken("no engine", hint="install one")
+
+    monkeypatch.setattr(cli_main.Commands, "get_command", lambda *_: fails)
+    assert evolve("scan").err == "evolve: no engine (install one)\n"
