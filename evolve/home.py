@@ -9,7 +9,7 @@ from pathlib import Path
 
 from containers.substrate import ManifestError, load_manifest
 from evolve import worktree
-from evolve.errors import BadInput, NotFound
+from evolve.errors import BadInput, Broken, NotFound
 from evolve.settings import FILE_NAME, Settings, load_settings
 from promote.keys import KeyRefused, create_person_key
 
@@ -48,7 +48,10 @@ def create_home(home: Path, lay_out: Callable[[Path], None], policy: str) -> str
         (staging / FILE_NAME).write_text(STARTER.format(policy=policy), encoding="utf-8")
         _move_into(staging, home)
     except ManifestError as error:
-        raise BadInput(str(error)) from None
+        raise BadInput(str(error).replace(f"{staging / 'tree'}/", "")) from None
+    except shutil.Error as error:
+        # One (source, target, why) for each file; a full disk is said once.
+        raise Broken(f"{home.parent}: {error.args[0][0][2]}", hint="nothing was left half-written") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return commit

@@ -93,6 +93,7 @@ def _environment_errors() -> tuple[type[Exception], ...]:
     """What the ground raises when engine, promoter, database or blobs fail. Looked up only when something was raised."""
     import sqlite3
 
+    from git import GitCommandError
     from sqlalchemy.exc import SQLAlchemyError
 
     from containers.runtime import RuntimeBroken
@@ -101,12 +102,14 @@ def _environment_errors() -> tuple[type[Exception], ...]:
     from evidence.store import StoreError
     from promote.wire import Unreachable
 
-    return (RuntimeBroken, BlobError, LedgerBroken, StoreError, Unreachable, SQLAlchemyError, sqlite3.Error)
+    ours = (RuntimeBroken, BlobError, LedgerBroken, StoreError, Unreachable)
+    return (*ours, SQLAlchemyError, sqlite3.Error, GitCommandError)
 
 
 def _first_line(error: Exception) -> str:
-    """SQLAlchemy wraps the driver's one good line in the statement and its values, which are nobody's business."""
-    text = str(getattr(error, "orig", None) or error).strip()
+    """SQLAlchemy wraps the driver's one good line in the statement and its values, GitPython git's in the command."""
+    said = getattr(error, "orig", None) or getattr(error, "stderr", None) or error
+    text = str(said).strip().removeprefix("stderr: '").rstrip("'")
     return text.splitlines()[0] if text else type(error).__name__
 
 

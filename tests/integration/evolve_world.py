@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,7 @@ mark=$(od -An -N8 -tx1 /dev/urandom | tr -d " ")
 file=$1/service/turns.py
 case $2 in
 sum) sed -i "s/\[:3\]))$/))  # mark $mark/" $file; exit 7 ;;
+late) sleep 4; sed -i "s/\[:3\]))$/))  # mark $mark/" $file ;;
 length) sed -i "s/len(text) % 20),$/len(text)),  # mark $mark/" $file ;;
 worse) sed -i "s/text.split()\[:3\]/\"7\"/" $file ;;
 protected) echo "# mark" >> $1/substrate.toml ;;
@@ -129,7 +130,7 @@ nothing) evolve-check; exit 0 ;;
 slow) sleep 60 ;;
 esac
 """
-CODERS = ("sum", "length", "worse", "protected", "nothing", "slow")
+CODERS = ("sum", "late", "length", "worse", "protected", "nothing", "slow")
 
 
 class Zygote:
@@ -187,7 +188,18 @@ class Command:
     folder: Path
 
     def kill(self) -> None:
-        os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """With every descendant, whatever process group it is in."""
+        family = [self.pid]
+        for pid in family:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                family += [int(child) for child in task.read_text().split()]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def interrupt(self) -> None:
         os.kill(self.pid, signal.SIGINT)
