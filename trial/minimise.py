@@ -1,7 +1,7 @@
 """Which earlier turns does a failure need? The fewest that we can find within a budget of replays.
 
-Starts from what is most likely (nothing, then the turn's own session), widens to the turns of any session
-just before it, and then removes what is not needed with ddmin: Zeller and Hildebrandt, "Simplifying and
+Starts from what is most likely (nothing, the turn's own session, it with one other session), widens to the
+turns of any session just before it, and then removes what is not needed with ddmin: Zeller and Hildebrandt, "Simplifying and
 isolating failure-inducing input" (IEEE TSE 28(2), 2002).
 """
 
@@ -12,6 +12,8 @@ from itertools import pairwise
 from evidence.cases import RecordedTurn
 
 FIRST_WINDOW = 4
+SINGLE_SESSIONS = 8
+"""So many other sessions are tried one at a time: what leaks, mostly leaks from one."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,13 @@ def minimise(
 
 
 def _starts(earlier: Sequence[RecordedTurn], session: str) -> Iterator[tuple[int, ...]]:
-    """Nothing; the own session; then ever more of what came just before, with the own session."""
+    """Nothing; the own session; it with one other, latest first; then ever more of what came just before."""
     own = tuple(i for i, turn in enumerate(earlier) if turn.session == session)
     yield ()
     yield own
+    others = list(dict.fromkeys(turn.session for turn in reversed(earlier) if turn.session != session))
+    for other in others[:SINGLE_SESSIONS]:
+        yield tuple(i for i, turn in enumerate(earlier) if turn.session in (session, other))
     window = FIRST_WINDOW
     while True:
         recent = range(max(0, len(earlier) - window), len(earlier))

@@ -64,18 +64,33 @@ def test_whatever_the_predicate_the_answer_reproduces_within_budget(
     assert minimise(history, "a", reproduces, budget=budget) == found
 
 
-def test_nothing_then_own_session_then_growing_windows() -> None:
-    history = tuple(turn(i, "a" if i == 2 else "b") for i in range(20))
+def test_nothing_then_own_session_then_one_other_then_growing_windows() -> None:
+    history = tuple(turn(i, "a" if i == 2 else f"b{i // 2}") for i in range(40))
     asked: list[list[int]] = []
 
     def reproduces(prelude: Turns) -> bool:
         asked.append(ids(prelude))
-        return 11 in ids(prelude)
+        return {11, 13} <= set(ids(prelude))
 
     found = minimise(history, "a", reproduces, budget=100)
-    assert asked[:4] == [[], [2], [2, 16, 17, 18, 19], [2, *range(12, 20)]]
-    assert asked[4] == [2, *range(4, 20)]
-    assert ids(found.prelude) == [11]
+    singles = [[2, number, number + 1] for number in range(38, 22, -2)]
+    assert asked[: 2 + len(singles)] == [[], [2], *singles]
+    assert asked[10] == [2, *range(36, 40)]
+    assert asked[11] == [2, *range(32, 40)]
+    assert ids(found.prelude) == [11, 13]
+
+
+def test_one_other_session_is_found_however_much_lies_between() -> None:
+    history = tuple(turn(i, "leaky" if i in (3, 30) else f"s{i % 5}") for i in range(40))
+    asked: list[list[int]] = []
+
+    def reproduces(prelude: Turns) -> bool:
+        asked.append(ids(prelude))
+        return {3, 30} <= set(ids(prelude))
+
+    found = minimise(history, "a", reproduces, budget=12)
+    assert ids(found.prelude) == [3, 30]
+    assert max(map(len, asked)) <= 8
 
 
 def test_a_failure_that_never_comes_back() -> None:
