@@ -97,9 +97,7 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
                 ),
                 listener=listener,
             )
-            word = pipeline.execute(context)
-    product.ledger.append("run.ended", {"run": run_id, "verdict": word}, who="evolve")
-    return word
+            return pipeline.execute(context)
 
 
 def stop_run(product: Product, run_id: str) -> str:

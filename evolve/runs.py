@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 from evidence import batch as batches
 from evidence.batch import batch_row
 from evidence.canonical import utcnow
+from evidence.changes import note, publish
 from evidence.store import Store
 from evolve.errors import NeedsConsent, NotFound
 from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
@@ -65,6 +66,7 @@ def get_candidate(session: Session, candidate_id: str) -> CandidateRow:
 
 
 def set_state(store: Store, run_id: str, state: str, **values: object) -> None:
+    """An end goes to the ledger as well, exactly once, whatever is killed in between."""
     with store.write() as session:
         row = get_run(session, run_id)
         row.state = state
@@ -72,7 +74,10 @@ def set_state(store: Store, run_id: str, state: str, **values: object) -> None:
             setattr(row, name, value)
         if state not in OPEN_STATES:
             row.finished = utcnow()
+            data = {"run": run_id, "state": state, "verdict": row.verdict or ""}
+            note(session, "run.ended", run_id, "evolve", row.verdict_reason, data)
         session.add(row)
+    publish(store)
 
 
 def request_stop(store: Store, run_id: str) -> str:

@@ -1,0 +1,120 @@
+"""Detached runs: the queue may die, the worker may die, and nothing is lost or done twice."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from evolve_world import Command, World
+
+from evidence.ledger import Entry, Ledger
+
+
+@pytest.fixture
+def world(sealed_world: World, tmp_path: Path) -> World:
+    return sealed_world.copy(tmp_path / "home")
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Command]]:
+    started: list[Command] = []
+    yield started
+    for worker in started:
+        worker.kill()
+        worker.wait()
+
+
+def valkey(world: World) -> int:
+    """Pid of the embedded server, found by the socket that it was told to listen on."""
+    needle = str(world.home / "run" / "valkey.sock").encode()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if needle in (folder / "cmdline").read_bytes():
+                    return int(folder.name)
+            except OSError:
+                continue
+        time.sleep(0.05)
+    raise AssertionError("the embedded Valkey does not start")
+
+
+def detach(world: World, name: str, coder: str) -> str:
+    batch = world.batch(name)
+    run = world.ok("run", "start", batch, "--coder", coder, "--reason", "later", "--detach")
+    assert run["state"] == "queued"
+    return str(run["run"])
+
+
+def wait_for_end(world: World, run: str) -> None:
+    end = time.monotonic() + 90
+    while world.ok("run", "status", run)["run"]["state"] != "finished":
+        assert time.monotonic() < end, world.run("run", "status", run).out
+        time.sleep(0.2)
+
+
+def require_one_verdict(world: World, run: str, again: set[str]) -> None:
+    """Converged once; no stage was begun again but those under way when something was killed."""
+    detail = world.ok("run", "status", run)
+    assert detail["run"]["verdict"] == "converged"
+    assert {s["name"] for s in detail["stages"] if s["attempts"] > 1} <= again
+    assert len([c for c in world.ok("candidate") if c["run_id"] == run]) == 1
+    ends = [entry.data for entry in ledger(world) if entry.kind == "run.ended" and entry.data["run"] == run]
+    assert [end["verdict"] for end in ends] == ["converged"]
+
+
+def ledger(world: World) -> list[Entry]:
+    """A run's end is in the database before it is in the ledger; every scan hands over what still waits."""
+    world.ok("scan")
+    with Ledger(world.home / "ledger.db", create=False) as found:
+        return found.entries()
+
+
+def test_without_a_queue_the_database_remembers(world: World) -> None:
+    """Two runs are queued while nothing serves the queue; one worker does both, and ends."""
+    first, second = detach(world, "sum", "sum"), detach(world, "length", "length")
+    world.refused(4, "needs_consent", "run", "start", world.batch("sum"), "--reason", "too")
+    done = world.run("worker", "--once")
+    assert done.code == 0, done
+    require_one_verdict(world, first, set())
+    require_one_verdict(world, second, set())
+    assert world.run("worker", "--once").code == 0
+    assert [run["state"] for run in world.ok("run")] == ["finished", "finished"]
+
+
+def test_valkey_is_killed_in_the_middle(world: World, workers: list[Command]) -> None:
+    run = detach(world, "sum", "late")
+    workers.append(world.start("worker"))
+    world.wait_for_stage("implement")
+    os.kill(valkey(world), signal.SIGKILL)
+    wait_for_end(world, run)
+    require_one_verdict(world, run, set())
+    os.kill(valkey(world), 0)  # there is one again
+
+
+@pytest.mark.parametrize("stage", ["implement", "trial"])
+def test_a_worker_is_killed_in_the_middle(world: World, stage: str) -> None:
+    """With everything that it started, as the kernel or an operator would."""
+    run = detach(world, "sum", "late")
+    worker = world.start("worker")
+    world.wait_for_stage(stage)
+    worker.kill_all()
+    worker.wait()
+    assert world.ok("run", "status", run)["run"]["state"] == "running"
+    assert world.run("worker", "--once").code == 0
+    require_one_verdict(world, run, {stage})
+
+
+def test_what_can_not_be_worked_on_is_not_handed_out_for_ever(world: World) -> None:
+    run = detach(world, "sum", "sum")
+    manifest = world.home / "substrate" / "substrate.toml"
+    manifest.write_text("name = 7\n")
+    assert world.run("worker", "--once").code == 0
+    found = world.ok("run", "status", run)["run"]
+    assert (found["state"], "substrate.toml" in found["verdict_reason"]) == ("failed", True)
+    stopped = detach(world, "length", "length")
+    assert world.ok("run", "stop", stopped)["state"] == "stopped"
+    assert world.run("worker", "--once").code == 0
+    assert world.ok("run", "status", stopped)["stages"] == []
