@@ -121,7 +121,11 @@ def commands_reference() -> str:
         assert command is not None
         for path, found in _tree(("evolve", name), command):
             chain = click.Context(
-                found, info_name=" ".join(path), max_content_width=WIDTH, terminal_width=WIDTH
+                found,
+                info_name=" ".join(path),
+                max_content_width=WIDTH,
+                terminal_width=WIDTH,
+                **cli.context_settings,
             )
             level = "###" if len(path) == 2 else "####"
             parts.append(f"{level} {' '.join(path)}\n\n```text\n{found.get_help(chain)}\n```\n")
