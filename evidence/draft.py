@@ -43,7 +43,9 @@ def draft(store: Store, batch_id: str, policy: SealPolicy | None = None) -> Draf
     with store.write() as session:
         batch_row(session, batch_id)
         failures = _failures(session, batch_id, 2 * (policy.max_visible + policy.max_held_out))
-        worked = _worked(session, policy.max_regression, {turn.input_digest for turn, _ in failures})
+        worked = _worked(
+            session, policy.max_regression + policy.max_exemplary, {turn.input_digest for turn, _ in failures}
+        )
         _insert(session, batch_id, "failure", failures)
         _insert(session, batch_id, "regression", [(turn, "") for turn in worked])
         rows = session.exec(select(CaseRow).where(CaseRow.batch_id == batch_id).order_by(col(CaseRow.id)))

@@ -2,7 +2,7 @@
 after it refers to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
@@ -38,6 +38,7 @@ class Baseline:
 @dataclass
 class _Chosen:
     visible: list[CaseContent]
+    exemplary: list[CaseContent]
     held_out: list[CaseContent]
     regression: list[CaseContent]
     divided: Split
@@ -78,7 +79,7 @@ def seal(
             substrate=baseline.substrate,
             baseline_digest=baseline.image,
             baseline_commit=baseline.commit,
-            visible=tuple(VisibleCase(**dict(case)) for case in chosen.visible),
+            visible=tuple(VisibleCase(**dict(case)) for case in (*chosen.visible, *chosen.exemplary)),
             held_out=tuple(HeldOutCase(**dict(case)) for case in chosen.held_out),
             regression=tuple(RegressionCase(**dict(case)) for case in chosen.regression),
             graders_digest=graders_digest,
@@ -141,7 +142,9 @@ def _choose(
     cases = {row.id: _graded(session, row, graders_for, policy.on_tool_miss) for row in (*failures, *worked)}
     failures = [row for row in failures if cases[row.id] is not None]
     divided = split([_item(session, row, policy) for row in failures], seed, policy)
-    regression = [row.id for row in worked if cases[row.id] is not None][: policy.max_regression]
+    good = [row.id for row in worked if cases[row.id] is not None]
+    exemplary = _alike(good, divided.visible, cases)[: policy.max_exemplary]
+    regression = [key for key in good if key not in exemplary][: policy.max_regression]
     used = {*divided.visible, *divided.held_out, *regression}
 
     def pick(ids: Sequence[str]) -> list[CaseContent]:
@@ -149,11 +152,23 @@ def _choose(
 
     return _Chosen(
         visible=pick(divided.visible),
+        exemplary=pick(exemplary),
         held_out=pick(divided.held_out),
         regression=pick(regression),
         divided=divided,
         unchecked=sum(row.state == "unchecked" and row.role == "failure" for row in rows if row.id in used),
     )
+
+
+def _alike(good: Sequence[str], failing: Sequence[str], cases: Mapping[str, CaseContent | None]) -> list[str]:
+    """What worked, those first that the failing cases' own graders judge."""
+
+    def graders(key: str) -> set[str]:
+        case = cases[key]
+        return {grader.name for grader in case.graders} if case is not None else set()
+
+    wanted = set[str]().union(*map(graders, failing))
+    return sorted(good, key=lambda key: -len(graders(key) & wanted))
 
 
 def _distinct(rows: Sequence[CaseRow], taken: set[str]) -> list[CaseRow]:

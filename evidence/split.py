@@ -20,6 +20,8 @@ class SealPolicy:
     max_visible: int = 12
     max_held_out: int = 40
     max_regression: int = 120
+    max_exemplary: int = 6
+    """Turns that worked, among the visible cases: a proposer must see what its fix may break."""
     min_principals: int = 3
     """Distinct users or sessions, or else an operator's tag, before a batch seals by itself."""
     retire_after: int = 3

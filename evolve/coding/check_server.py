@@ -14,6 +14,7 @@ from types import TracebackType
 
 from containers.runtime import RuntimeBroken
 from evidence.cases import VisibleCase
+from evolve import worktree
 from evolve.budget import OutOfBudget
 from evolve.context import RunContext
 from evolve.runs import Stopped
@@ -31,8 +32,9 @@ LIMITS = ReplayLimits(ready_seconds=4.0, turn_seconds=2.0, case_seconds=12.0)
 class CheckServer:
     """Listens on `folder`/check.sock while the coder runs; one request at a time."""
 
-    def __init__(self, context: RunContext, tree: Path, folder: Path) -> None:
-        self.context, self.tree, self.folder = context, tree, folder
+    def __init__(self, context: RunContext, tree: Path, folder: Path, avoid: Sequence[str] = ()) -> None:
+        """`avoid`: hashes of diffs that the gate refused in this run already."""
+        self.context, self.tree, self.folder, self.avoid = context, tree, folder, avoid
         self.ended: OutOfBudget | Stopped | None = None
         self._cases = list(context.batch.visible)
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,15 @@ class CheckServer:
                     self._try_first_next_time(trial.case_id)
                     if fail_fast:
                         return results
+        if self.avoid and all(result["outcome"] == "pass" for result in results) and self._is_known():
+            results[0] = {**results[0], "outcome": "fail", "reason": "the gate refused this change before"}
         return results
+
+    def _is_known(self) -> bool:
+        repository = self.context.settings.substrate_repository
+        base = self.context.batch.baseline_commit
+        commit = worktree.commit_directory(repository, self.tree, base, "check")
+        return worktree.diff_sha256(repository, base, commit) in self.avoid
 
     def _try_first_next_time(self, case_id: str) -> None:
         """What failed last fails soonest again: a wrong edit is then refused by its first replay."""

@@ -19,7 +19,7 @@ def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
     repository, base = context.settings.substrate_repository, context.batch.baseline_commit
     worktree.export_for_coder(repository, base, tree)
     started, trials = time.monotonic(), context.budget.trials
-    with CheckServer(context, tree, scratch / "check") as server:
+    with CheckServer(context, tree, scratch / "check", planned.avoid) as server:
         result = context.coder.run(
             _task(context, planned),
             tree,
