@@ -297,7 +297,7 @@ def questions(seed: int = 0) -> list[str]:
     """Twelve that each defect spoils, and enough that none does."""
     broken = [f"add {seed + n} {n} 5 {n + 1}" for n in range(12)]
     broken += [f"length {seed + n} {'y' * (20 + n)}" for n in range(12)]
-    fine = [f"add {seed + n} {n}" for n in range(16)] + [f"upper word{seed}x{n}" for n in range(16)]
+    fine = [f"add {seed + n} {n}" for n in range(30)] + [f"upper word{seed}x{n}" for n in range(30)]
     return broken + fine
 
 
