@@ -112,6 +112,13 @@ class Scene:
         self._planned = len(ready)
         return [b.id for b in ready]
 
+    def _is_sealed(self, batch_id: str) -> bool:
+        """Against the image that is live: after a rollback it still is."""
+        found = queries.get_batch(self.product.store, batch_id)
+        if not found.sealed_digest:
+            return False
+        return evolution.load_sealed(self.product, batch_id).baseline_digest == self.product.live_image()
+
     def _seal(self, batch_id: str) -> None:
         with open_arena(self.product, self.product.manifest) as arena:
             sealed = seal_batch(
@@ -127,7 +134,8 @@ class Scene:
         self.progress.keep(f"batch {batch_id} sealed: {sealed.title}: {sizes}")
 
     def _evolve(self, batch_id: str, coder: str) -> tuple[RunRow, CandidateRow | None]:
-        self._seal(batch_id)
+        if not self._is_sealed(batch_id):
+            self._seal(batch_id)
         run_id = evolution.start_run(
             self.product,
             batch_id,

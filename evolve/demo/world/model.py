@@ -146,7 +146,9 @@ def chunks(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body are two writes: the second would wait for an acknowledgement
+    disable_nagle_algorithm = (
+        True  # headers and body are two writes: the second would wait for an acknowledgement
+    )
     wbufsize = -1
 
     def log_message(self, format: str, *args: object) -> None:

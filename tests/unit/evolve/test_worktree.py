@@ -68,7 +68,9 @@ def test_a_coder_sees_one_commit_and_no_future(repository: Path, tree: Path, tmp
     worktree.export_for_coder(repository, base, target)
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", target, *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", target, *words], capture_output=True, text=True, check=True
+        ).stdout
 
     assert len(git("rev-list", "--all").split()) == 1
     assert git("status", "--short") == ""
