@@ -72,9 +72,10 @@ def arguments(layout: HostLayout, files: InstanceFiles, spec: InstanceSpec) -> l
     return [
         layout.bwrap,
         *_isolation(layout.mode, files),
-        *_parents(layout, spec),
+        *_parents(layout, spec, below_tmp=False),
         *_system(layout, files, spec.host_tools),
         *_private(spec.argv[0] == "@launch"),
+        *_parents(layout, spec, below_tmp=True),
         *_content(files, spec.mounts),
         "--remount-ro",
         "/dev",
@@ -115,11 +116,14 @@ def _isolation(mode: Mode, files: InstanceFiles) -> Iterator[str]:
     yield from ("--json-status-fd", str(STATUS_FD), "--seccomp", str(SECCOMP_FD))
 
 
-def _parents(layout: HostLayout, spec: InstanceSpec) -> Iterator[str]:
-    """Folders above mount points; bwrap would make them for its own user alone, and PID 1 becomes another."""
+def _parents(layout: HostLayout, spec: InstanceSpec, *, below_tmp: bool) -> Iterator[str]:
+    """Folders above mount points; bwrap would make them for its own user alone, and PID 1 becomes another. Those
+    below /tmp must wait until it is mounted."""
     targets = [*layout.binds, *(mount.target for mount in spec.mounts)]
     folders = {str(parent) for target in targets for parent in PurePosixPath(target).parents}
-    for folder in sorted(folders - {"/", "/tmp"}):
+    for folder in sorted(
+        folder for folder in folders - {"/", "/tmp"} if folder.startswith("/tmp/") == below_tmp
+    ):
         yield from ("--perms", "0755", "--dir", folder)
 
 

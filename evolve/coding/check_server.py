@@ -16,6 +16,7 @@ from containers.runtime import RuntimeBroken
 from evidence.cases import VisibleCase
 from evolve import worktree
 from evolve.budget import OutOfBudget
+from evolve.coding.command import tree_digest
 from evolve.context import RunContext
 from evolve.runs import Stopped
 from evolve.sanitize import for_terminal
@@ -37,6 +38,7 @@ class CheckServer:
         self.context, self.tree, self.folder, self.avoid = context, tree, folder, avoid
         self.ended: OutOfBudget | Stopped | None = None
         self._cases = list(context.batch.visible)
+        self._memo = Memo(context.folder / "checked.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
         outer = self
 
@@ -93,6 +95,9 @@ class CheckServer:
 
     def _replay(self, cases: Sequence[VisibleCase], fail_fast: bool) -> list[dict[str, str]]:
         context = self.context
+        key = tree_digest(self.tree)
+        if known := self._memo.get(key, {case.id for case in cases}):
+            return [known]
         # The digest only names the dependency layer here: the worktree is shown in place of the image's tree.
         jobs = [Job(case, "candidate", context.batch.baseline_digest, context.seed) for case in cases]
         results = []
@@ -102,6 +107,7 @@ class CheckServer:
                 reason = for_terminal(trial.reason)[:REASON_CHARS]
                 results.append({"case": trial.case_id, "outcome": trial.outcome, "reason": reason})
                 if trial.outcome == "fail":
+                    self._memo.put(key, results[-1])
                     self._try_first_next_time(trial.case_id)
                     if fail_fast:
                         return results
@@ -118,6 +124,26 @@ class CheckServer:
     def _try_first_next_time(self, case_id: str) -> None:
         """What failed last fails soonest again: a wrong edit is then refused by its first replay."""
         self._cases.sort(key=lambda case: case.id != case_id)
+
+
+class Memo:
+    """What failed before in this run, by tree: a later pass does not pay again for an edit that was tried."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        pairs = (json.loads(line) for line in lines if line.endswith("]"))
+        self._known: dict[str, dict[str, str]] = dict(pairs)
+
+    def get(self, tree: str, cases: set[str]) -> dict[str, str] | None:
+        """A failure of one of these cases on exactly this tree."""
+        found = self._known.get(tree)
+        return found if found is not None and found["case"] in cases else None
+
+    def put(self, tree: str, result: dict[str, str]) -> None:
+        self._known[tree] = result
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps([tree, result]) + "\n")
 
 
 def _signal(case: VisibleCase) -> str:

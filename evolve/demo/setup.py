@@ -43,7 +43,8 @@ prelude_replays = 40
 on_tool_miss = "live"
 
 [run]
-coder_seconds = 100
+coder_seconds = 90
+iterations = 4
 
 [swap]
 bake_seconds = 10

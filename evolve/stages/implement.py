@@ -53,7 +53,9 @@ def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
 
 
 def _task(context: RunContext, planned: Plan) -> CodingTask:
-    suspects = "".join(json.dumps(s.model_dump()) + "\n" for s in planned.suspects)
+    # Squared: a coder that multiplies suspicion with its own priors must not drown in the common path.
+    lines = ({"file": s.file, "line": s.line, "score": s.score**2} for s in planned.suspects)
+    suspects = "".join(json.dumps(line) + "\n" for line in lines)
     cases = [
         {
             "id": case.id,

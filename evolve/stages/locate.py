@@ -79,8 +79,10 @@ def _functions(source: bytes) -> dict[int, int]:
 
 
 def _alike(context: RunContext, failing: Sequence[VisibleCase]) -> list[RegressionCase]:
-    """Good cases to compare with, those first that the same graders judge: they share the failing ones' path, so that
-    what sets the two apart stands out."""
+    """Good cases to compare with. Half are judged by the failing ones' graders and share their path, so that what sets
+    the two apart stands out; half are others, so that the path itself does."""
     wanted = {grader.name for case in failing for grader in case.graders}
     names = {case.id: {grader.name for grader in case.graders} for case in context.batch.regression}
-    return sorted(context.batch.regression, key=lambda case: -len(names[case.id] & wanted))[:PASSING_REPLAYS]
+    ordered = sorted(context.batch.regression, key=lambda case: -len(names[case.id] & wanted))
+    half = PASSING_REPLAYS // 2
+    return [*ordered[:half], *ordered[half:][-half:]]
