@@ -143,7 +143,8 @@ def _choose(
     failures = [row for row in failures if cases[row.id] is not None]
     divided = split([_item(session, row, policy) for row in failures], seed, policy)
     good = [row.id for row in worked if cases[row.id] is not None]
-    exemplary = _alike(good, divided.visible, cases)[: policy.max_exemplary]
+    spare = max(0, len(good) - policy.min_regression)  # never at the price of showing that nothing was lost
+    exemplary = _alike(good, divided.visible, cases)[: min(policy.max_exemplary, spare)]
     regression = [key for key in good if key not in exemplary][: policy.max_regression]
     used = {*divided.visible, *divided.held_out, *regression}
 

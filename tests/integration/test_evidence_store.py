@@ -297,7 +297,7 @@ def test_a_batch_seals_freezes_and_reads_back(store: Store, log: Log) -> None:
     assert draft.readiness(store, batch_id).ready
     sealed = seal(store, batch_id, BASELINE, graders_digest="sha256:g", by="ann", seed=7, by_itself=True)
     assert batch.load_sealed(store, batch_id) == sealed
-    assert (len(sealed.visible), len(sealed.held_out), len(sealed.regression)) == (10, 14, 110)
+    assert (len(sealed.visible), len(sealed.held_out), len(sealed.regression)) == (16, 14, 104)
     assert sealed.cannot_show == ()
     inputs = [
         {case.input_digest for case in cases}
