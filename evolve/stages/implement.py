@@ -53,8 +53,8 @@ def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
 
 
 def _task(context: RunContext, planned: Plan) -> CodingTask:
-    # Squared: a coder that multiplies suspicion with its own priors must not drown in the common path.
-    lines = ({"file": s.file, "line": s.line, "score": s.score**2} for s in planned.suspects)
+    # Sharpened: a coder that multiplies suspicion with its own priors must not drown in the common path.
+    lines = ({"file": s.file, "line": s.line, "score": s.score**2.5} for s in planned.suspects)
     suspects = "".join(json.dumps(line) + "\n" for line in lines)
     cases = [
         {
