@@ -1,6 +1,7 @@
 """The demo's own folder: a substrate from the bundled harness with three defects, its requirements, its people."""
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -132,10 +133,13 @@ def _lay_out(tree: Path) -> None:
         apply_patch(tree, patch)
 
 
-def apply_patch(tree: Path, patch: Path, reverse: bool = False) -> None:
+def apply_patch(tree: Path, patch: Path) -> None:
     """Apply a shipped patch with git, exactly or not at all. Raises Broken."""
-    argv = ["git", "apply", *(["--reverse"] if reverse else []), str(patch)]
-    done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, check=False)
+    # Inside somebody's checkout git would take the patch for that repository's, and skip it without a word.
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.resolve().parent)}
+    done = subprocess.run(
+        ["git", "apply", str(patch)], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise Broken(
             f"{patch.name} does not apply: {done.stderr.strip()[:200]}", hint="reinstall evolving-harness"
