@@ -157,12 +157,15 @@ def test_a_missing_image_is_said_at_once(arena: Arena, tiny: tuple[ImageRef, Sub
 def test_a_deep_folder_is_no_obstacle(
     runtime: BubblewrapRuntime, tmp_path: Path, tiny: tuple[ImageRef, SubstrateManifest]
 ) -> None:
+    before = _own_leftovers()
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     with Arena(runtime, tiny[1], workdir=deep, workers=1) as arena:
         assert [t.outcome for t in arena.run([job(case("echo a"), tiny[0])], grade)] == ["pass"]
-    assert not [
-        name for name in os.listdir("/tmp") if name.startswith("trial-") and _is_mine(Path("/tmp", name))
-    ]
+    assert _own_leftovers() == before
+
+
+def _own_leftovers() -> set[str]:
+    return {name for name in os.listdir("/tmp") if name.startswith("trial-") and _is_mine(Path("/tmp", name))}
 
 
 def _is_mine(path: Path) -> bool:
