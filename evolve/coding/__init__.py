@@ -13,7 +13,7 @@ from evolve.settings import RunSection, Settings
 def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
     """`mend`, or a command configured under [coders]. Raises BadInput."""
     if name == "mend":
-        return mend_coder(section.coder_seconds)
+        return mend_coder(section.coder_seconds, section.workers)
     found = settings.coders.get(name)
     if found is None:
         known = ", ".join(["mend", *settings.coders])

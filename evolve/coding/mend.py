@@ -11,15 +11,15 @@ LIBRARY = "/opt/mend"
 PACKAGES = ("deap", "numpy", "numpy.libs")
 
 
-def mend_coder(seconds: float) -> CommandCoder:
-    """The repair CLI, given a little less than its wall time so that it can end by itself."""
+def mend_coder(seconds: float, jobs: int) -> CommandCoder:
+    """The repair CLI, given a little less than its wall time so that it can end by itself; it tries `jobs` edits at once."""
     interpreter = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     return CommandCoder(
         name="mend",
         argv=(
             *(str(interpreter), "-S", "-B", "-m", "evolve.mend"),
-            *("--repo", "{repo}", "--already-sandboxed", "--json", "--seed", "{seed}"),
-            *("--test", "evolve-check --fail-fast --junit {junit}"),
+            *("--repo", "{repo}", "--already-sandboxed", "--jobs", str(jobs)),
+            *("--json", "--seed", "{seed}", "--test", "evolve-check --fail-fast --tree . --junit {junit}"),
             *("--suspects", "/work/task/suspects.jsonl", "--files", "**/*.py"),
             *("--budget-seconds", str(max(5, int(seconds) - 5))),
         ),

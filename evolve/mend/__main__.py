@@ -43,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument(
         "--suspects", metavar="FILE", type=Path, help="JSON lines {file, line, score}: where to look"
     )
-    parse.add_argument("--already-sandboxed", action="store_true", help="run CMD directly, in DIR itself")
+    parse.add_argument(
+        "--already-sandboxed",
+        action="store_true",
+        help="run CMD directly, in DIR itself (with --jobs above 1: in copies of DIR, as the working directory)",
+    )
     parse.add_argument("--json", action="store_true", help="print one JSON object")
     return parse
 
@@ -75,8 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parse.error(f"--repo: {options.repo} is not a directory")
     if options.suspects is not None and not options.suspects.is_file():
         parse.error(f"--suspects: {options.suspects} is not a file")
-    if options.already_sandboxed and options.jobs > 1:
-        parse.error("--jobs needs copies, and --already-sandboxed works in DIR itself")
     old = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _run(parse, options)

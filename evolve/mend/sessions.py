@@ -1,4 +1,5 @@
-"""Where the command runs: in sandboxed copies, or in the directory itself if a sandbox is around us."""
+"""Where the command runs: in sandboxed copies, or if a sandbox is around us already, in plain copies or the directory
+itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,23 +7,40 @@ from pathlib import Path
 
 from evolve.mend.guardian import Guardian
 from evolve.mend.runner import DirectExecutor, Place, PooledRunner, Runner
-from evolve.mend.workspace import Workspace, copy_tree
+from evolve.mend.workspace import HEAVY, Workspace, copy_tree
 
 
 @contextmanager
 def session(root: Path, command: str, home: Path, jobs: int, already_sandboxed: bool) -> Iterator[Runner]:
     """A runner whose traces are gone from `root` at the end, whatever happens. Raises EnvironmentBroken."""
-    if already_sandboxed:
+    if already_sandboxed and jobs == 1:
         with in_place(root, command, home) as runner:
             yield runner
         return
-    from evolve.mend.sandboxed import sandboxed_places  # the engine takes longer to import than all the rest
-
-    runner = PooledRunner(sandboxed_places(root, command, home, jobs))
+    runner = PooledRunner(_places(root, command, home, jobs, already_sandboxed))
     try:
         yield runner
     finally:
         runner.abort()
+
+
+def _places(root: Path, command: str, home: Path, jobs: int, already_sandboxed: bool) -> list[Place]:
+    if already_sandboxed:
+        return [_plain_copy(root, command, home / str(number)) for number in range(jobs)]
+    from evolve.mend.sandboxed import sandboxed_places  # the engine takes longer to import than all the rest
+
+    return sandboxed_places(root, command, home, jobs)
+
+
+def _plain_copy(root: Path, command: str, home: Path) -> Place:
+    copy, backup, scratch = home / "copy", home / "backup", home / "scratch"
+    for folder in (copy, backup):
+        copy_tree(root, folder)
+    for heavy in HEAVY:
+        if (root / heavy).is_dir():
+            (copy / heavy).symlink_to(root / heavy)
+    scratch.mkdir()
+    return Place(command, Workspace(copy, backup), scratch, DirectExecutor(copy, scratch), str(copy))
 
 
 @contextmanager

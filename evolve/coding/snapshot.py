@@ -1,0 +1,103 @@
+"""A coder's tree at one moment, laid out where the coder can't reach it, for a replay to look at.
+
+The coder may write while we read, so nothing is opened through a link, and what is replayed is the copy.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+LEFT_OUT = frozenset({".git", "__pycache__"})
+MAX_FILES = 20_000
+MAX_BYTES = 256 << 20
+
+Files = dict[str, tuple[bytes, bool]]
+"""Path below the root -> (content, executable)."""
+
+
+class Unusable(ValueError):
+    """This tree can't be replayed; says why."""
+
+
+def read_tree(root: Path) -> Files:
+    """The regular files of `root`; links, special files, `.git` and bytecode left out. Raises Unusable when it is too
+    large."""
+    found: Files = {}
+    size = 0
+    for folder, names, files, descriptor in os.fwalk(root, follow_symlinks=False):
+        names[:] = [name for name in names if name not in LEFT_OUT]
+        for name in files:
+            content = _regular_file(name, descriptor)
+            if content is not None:
+                found[Path(folder, name).relative_to(root).as_posix()] = content
+                size += len(content[0])
+            if size > MAX_BYTES or len(found) > MAX_FILES:
+                raise Unusable(f"the tree holds more than {MAX_FILES} files or {MAX_BYTES >> 20} MiB")
+    return found
+
+
+def _regular_file(name: str, folder: int) -> tuple[bytes, bool] | None:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return None  # a link, or gone meanwhile
+    with open(descriptor, "rb") as stream:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            return None
+        return stream.read(MAX_BYTES + 1), bool(info.st_mode & stat.S_IXUSR)
+
+
+def with_changes(files: Files, changes: Mapping[str, bytes | None]) -> Files:
+    """`files` with some replaced, added, or (None) removed. Raises Unusable for a path that leaves the tree."""
+    result = dict(files)
+    for name, content in changes.items():
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts or LEFT_OUT & set(parts) or "\0" in name:
+            raise Unusable(f"{name!r} is no path below the repository")
+        key = "/".join(parts)
+        if content is None:
+            result.pop(key, None)
+        else:
+            result[key] = (content, result[key][1] if key in result else False)
+    return result
+
+
+def digest_of(files: Files) -> str:
+    """Hash of names, modes and bytes."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        content, executable = files[name]
+        total.update(os.fsencode(name) + (b"\0x" if executable else b"\0-"))
+        total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+class Layout:
+    """A folder that shows one snapshot after another; only what differs from the one before is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shown: Files = {}
+        folder.mkdir(parents=True)
+
+    def show(self, files: Files) -> None:
+        """Make the folder hold exactly `files`. Raises Unusable when a file stands where a folder should be."""
+        for name in self._shown.keys() - files.keys():
+            (self.folder / name).unlink()
+            del self._shown[name]
+        for name, (content, executable) in files.items():
+            if self._shown.get(name) == (content, executable):
+                continue
+            path = self.folder / name
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_dir():
+                    path.rmdir()  # what was below it is gone
+                path.write_bytes(content)
+            except OSError as error:
+                raise Unusable(f"{name}: {error.strerror}") from None
+            path.chmod(0o755 if executable else 0o644)
+            self._shown[name] = (content, executable)
