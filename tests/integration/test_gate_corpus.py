@@ -23,7 +23,7 @@ def test_a_cheat_is_refused_by_the_check_that_names_it(gate: Gate, candidate: Ca
     is_refused(gate, candidate)
 
 
-def test_a_hook_that_the_harness_no_longer_asks_is_missed(tmp_path: Path) -> None:
+def test_a_hook_taken_out_of_the_bundled_harness_is_noticed(tmp_path: Path) -> None:
     with open_gate(tmp_path, export_harness) as gate:
         is_refused(gate, HARNESS_CHEAT)
 
