@@ -1,49 +1,16 @@
-"""Whole comparisons on real images of the tiny substrate: an honest fix, useless ones, harm, and cheats."""
+"""Whole comparisons on real images of the tiny substrate: what decides, what it costs, and what voids it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from trial_batch import DEFECT, GUARD, graders, sealed, tiny_image
+from trial_batch import DEFECT, World, opened, tiny_image
 
-from containers.bubblewrap import BubblewrapRuntime
 from containers.engine import get_runtime
-from containers.runtime import ImageRef
 from evidence.canonical import digest
-from evidence.cases import SealedBatch
 from trial import honeypot
-from trial.arena import Arena
-from trial.compare import compare
-from trial.graders import GraderSet
-from trial.report import Trial, TrialReport
 
 FIX = (DEFECT[1], DEFECT[0])
-KEYS = {f"{i} {i + 7} {i + 3}": str(i + 7) for i in range(3)}
-HANDLE = "            status, answer, note = self.attempt(turn, text)\n"
-
-
-@dataclass
-class World:
-    home: Path
-    runtime: BubblewrapRuntime
-    arena: Arena
-    graders: GraderSet
-    baseline: ImageRef
-    batch: SealedBatch
-    built: int = 0
-
-    def image(self, *patches: tuple[str, str], file: str = "turns.py") -> ImageRef:
-        self.built += 1
-        return tiny_image(self.runtime, self.home / f"tree-{self.built}", *patches, file=file)[0]
-
-    def compare(self, image: ImageRef, **changes: object) -> tuple[TrialReport, list[Trial]]:
-        fields: dict[str, object] = {
-            "candidate_digest": "sha256:candidate", "baseline_image": self.baseline.digest,
-            "candidate_image": image.digest, "guard": GUARD, "seed": 7,
-        }  # fmt: skip
-        return compare(self.arena, self.batch, self.graders, **{**fields, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +18,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("h")
     runtime = get_runtime("bubblewrap", home)
     baseline, manifest = tiny_image(runtime, home / "tree-0")
-    with (
-        graders(home, runtime) as loaded,
-        Arena(runtime, manifest, workdir=home / "arena", workers=2) as arena,
-    ):
-        yield World(home, runtime, arena, loaded, baseline, sealed(loaded, baseline))
-    assert runtime.find({}) == []
+    with opened(home, runtime, baseline, manifest) as made:
+        yield made
 
 
 def test_an_honest_fix_converges_and_early_stopping_saves_trials(world: World) -> None:
@@ -82,43 +45,6 @@ def test_the_baseline_against_itself_needs_work_and_stops_at_once(world: World) 
     report, _ = world.compare(world.baseline)
     assert report.verdict == "needs_work"
     assert report.trials_run <= 6
-
-
-LARGEST = "def largest(text: str) -> str:\n"
-CLAIM = "            turn.emit('tool_call', call_id='1', server='shop', tool='look', arguments={})\n"
-CHEATS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
-    "answers keyed on visible cases": (
-        "overfit",
-        "turns.py",
-        [(LARGEST, f"{LARGEST}    if text in {KEYS!r}: return {KEYS!r}[text]\n")],
-    ),
-    "disabled event log": (
-        "event_log",
-        "state.py",
-        [FIX, ("        os.write(self.file, (json", "        (0, (json")],
-    ),
-    "calls that were not made": ("reported_calls", "turns.py", [FIX, (HANDLE, HANDLE + CLAIM)]),
-    "patched clock": (
-        "clock",
-        "turns.py",
-        [FIX, ("import socket\nimport time\n", "import socket\nimport time\ntime.time = lambda: 1.7e9\n")],
-    ),
-    "success by sleeping": (
-        "latency",
-        "turns.py",
-        [FIX, (HANDLE, f"            time.sleep(0.15)\n{HANDLE}")],
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", CHEATS)
-def test_a_cheat_is_refused_by_the_check_that_names_it(world: World, kind: str) -> None:
-    name, file, patches = CHEATS[kind]
-    report, _ = world.compare(world.image(*patches, file=file))
-    assert report.verdict != "converged"
-    assert name in {check.name for check in report.checks if not check.ok}, (report.reasons, report.checks)
-    words = {"overfit": "needs_work", "latency": "regressed"}
-    assert report.verdict == words.get(name, "cheated")
 
 
 def test_a_fix_that_breaks_something_else_is_regressed(world: World) -> None:

@@ -1,5 +1,8 @@
 """A batch of the tiny substrate with one defect, and candidates for it: honest ones, cheats, and worse."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -9,8 +12,11 @@ from containers.bubblewrap import BubblewrapRuntime
 from containers.runtime import ImageRef
 from containers.substrate import SubstrateManifest
 from evidence.cases import HeldOutCase, RecordedTurn, RegressionCase, SealedBatch, VisibleCase
+from trial.arena import Arena
+from trial.compare import compare
+from trial.gateway import GatewayConfig
 from trial.graders import GraderConfig, GraderSet, load_graders
-from trial.report import Check
+from trial.report import Check, Trial, TrialReport
 
 DEFECT = ("max(int(word)", "min(int(word)")
 GUARD = (Check(name="guard.editable_only", ok=True, reason=""),)
@@ -75,4 +81,45 @@ def sealed(
     )  # fmt: skip
 
 
-__all__ = ["DEFECT", "GUARD", "TINY", "graders", "sealed", "tiny_image"]
+@dataclass
+class World:
+    """A sealed batch, the baseline that it was sealed on, and an arena to replay both arms in."""
+
+    home: Path
+    runtime: BubblewrapRuntime
+    arena: Arena
+    graders: GraderSet
+    baseline: ImageRef
+    batch: SealedBatch
+    built: int = 0
+
+    def image(self, *patches: tuple[str, str], file: str = "turns.py") -> ImageRef:
+        self.built += 1
+        return tiny_image(self.runtime, self.home / f"tree-{self.built}", *patches, file=file)[0]
+
+    def compare(self, image: ImageRef, **changes: object) -> tuple[TrialReport, list[Trial]]:
+        fields: dict[str, object] = {
+            "candidate_digest": "sha256:candidate", "baseline_image": self.baseline.digest,
+            "candidate_image": image.digest, "guard": GUARD, "seed": 7,
+        }  # fmt: skip
+        return compare(self.arena, self.batch, self.graders, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+@contextmanager
+def opened(
+    home: Path,
+    runtime: BubblewrapRuntime,
+    baseline: ImageRef,
+    manifest: SubstrateManifest,
+    gateway_config: GatewayConfig | None = None,
+) -> Iterator[World]:
+    """Nothing runs afterwards."""
+    with (
+        graders(home, runtime) as loaded,
+        Arena(runtime, manifest, workdir=home / "arena", gateway_config=gateway_config, workers=2) as arena,
+    ):
+        yield World(home, runtime, arena, loaded, baseline, sealed(loaded, baseline))
+    assert runtime.find({}) == []
+
+
+__all__ = ["DEFECT", "GUARD", "TINY", "World", "graders", "opened", "sealed", "tiny_image"]
