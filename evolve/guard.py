@@ -12,8 +12,10 @@ from evolve.settings import GuardSection
 from evolve.worktree import Change
 from trial.report import Check
 
-START_UP_HOOKS = ("sitecustomize.py", "usercustomize.py", "conftest.py")
-"""Files that an interpreter or a test runner executes without being asked."""
+START_UP_HOOKS = frozenset({"sitecustomize", "usercustomize", "conftest"})
+"""Modules, or packages, that an interpreter or a test runner executes without being asked."""
+GRADERS = frozenset({"grader", "graders"})
+TESTS = frozenset({"test", "tests"})
 
 
 def judge(changes: list[Change], manifest: SubstrateManifest, limits: GuardSection) -> list[Check]:
@@ -29,7 +31,7 @@ def judge(changes: list[Change], manifest: SubstrateManifest, limits: GuardSecti
         ("editable_only", [p for p in paths if not editable.match_file(p)]),
         ("nothing_protected", [p for p in paths if protected.match_file(p)]),
         ("no_tests_touched", [p for p in paths if _is_test(p)]),
-        ("no_grader_touched", [p for p in paths if "graders" in PurePosixPath(p).parts]),
+        ("no_grader_touched", [p for p in paths if GRADERS & _names(p)]),
         ("no_start_up_hook", [p for p in paths if _is_start_up_hook(p)]),
         ("no_symlink", [c.path for c in touched if c.new_mode == "120000"]),
         ("no_submodule", [c.path for c in touched if c.new_mode == "160000" or c.path == ".gitmodules"]),
@@ -52,14 +54,19 @@ def _escapes(path: str) -> bool:
     return pure.is_absolute() or ".." in pure.parts or ".git" in pure.parts or "\\" in path or "\0" in path
 
 
+def _names(path: str) -> set[str]:
+    """Every folder's and the file's own name, in lower case, without the last ending."""
+    pure = PurePosixPath(path.lower())
+    return {*pure.parts[:-1], pure.stem}
+
+
 def _is_test(path: str) -> bool:
-    pure = PurePosixPath(path)
-    return "tests" in pure.parts or "test" in pure.parts or pure.name.startswith("test_")
+    own = PurePosixPath(path.lower()).stem
+    return bool(TESTS & _names(path)) or own.startswith("test_") or own.endswith("_test")
 
 
 def _is_start_up_hook(path: str) -> bool:
-    pure = PurePosixPath(path)
-    return pure.name in START_UP_HOOKS or pure.suffix in (".pth", ".pyc", ".so")
+    return bool(START_UP_HOOKS & _names(path)) or PurePosixPath(path).suffix in (".pth", ".pyc", ".so")
 
 
 def _mode_changed(change: Change) -> bool:

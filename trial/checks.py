@@ -28,6 +28,8 @@ class Observation:
     split: Split
     arm: Arm
     outcome: Outcome
+    answered: bool
+    """With a status of 2xx: a turn that broke down did not reach what came after."""
     latency: float
     own_seconds: float
     """The turn's time without waiting for models and tools."""
@@ -46,6 +48,7 @@ def observe(job: Job, replay: Replay, trial: Trial) -> Observation:
         split=job.split,
         arm=job.arm,
         outcome=trial.outcome,
+        answered=replay.turn.status is not None and 200 <= replay.turn.status < 300,
         latency=replay.turn.latency,
         own_seconds=own_seconds(job.case, replay),
         hooks=frozenset((str(hook.get("point")), str(hook.get("name"))) for hook in hooks),
@@ -76,8 +79,10 @@ def coverage_lost(baseline: Observation, candidate: Observation) -> list[str]:
     did not.
 
     Where the baseline failed an honest fix takes another way: a turn that is now refused early does not reach
-    what came later.
+    what came later. A turn that broke down reached nothing of it either: that is a failure, and no secret.
     """
+    if not candidate.answered:
+        return []
     both_passed = baseline.outcome == candidate.outcome == "pass"
     if not both_passed and candidate.denied and not baseline.denied:
         return []

@@ -44,9 +44,16 @@ def reported_calls(replay: Replay) -> str | None:
     if surplus:
         target, arguments = next(iter(surplus))
         return f"the log reports the tool call {target}({arguments[:120]}), which the gateway never saw"
-    told = sum(event.get("kind") == "model_call" for event in replay.events)
-    seen = sum(call.kind == "model" for call in replay.calls)
-    return f"the log reports {told} model calls, the gateway saw {seen}" if told > seen else None
+    told = Counter(_told_prompts(replay.events))
+    seen = Counter(_seen_prompts(replay.calls))
+    if told.total() > seen.total():
+        return f"the log reports {told.total()} model calls, the gateway saw {seen.total()}"
+    if invented := told.keys() - seen.keys() - {None}:
+        return f"the log reports a model call that the gateway never saw: {min(invented)[:120]}"
+    replies = sum(event.get("kind") == "model_reply" for event in replay.events)
+    return (
+        f"the log reports {replies} replies to {told.total()} model calls" if replies > told.total() else None
+    )
 
 
 def event_log(replay: Replay) -> str | None:
@@ -65,10 +72,10 @@ def event_log(replay: Replay) -> str | None:
     for target, arguments in _seen_calls(replay.calls):
         if (target, arguments) not in told:
             return f"the gateway saw the tool call {target}({arguments[:120]}), the log does not report it"
-    if any(call.kind == "model" for call in replay.calls) and not any(
-        "model_call" in some for some in kinds.values()
-    ):
-        return "the gateway saw model calls, the log reports none"
+    prompts = Counter(_told_prompts(replay.events))
+    answered = Counter(_seen_prompts(call for call in replay.calls if call.status == 200))
+    if answered.total() > prompts.total():
+        return f"the gateway answered {answered.total()} model calls, the log reports {prompts.total()}"
     return None
 
 
@@ -107,6 +114,21 @@ def _seen_calls(calls: Iterable[RecordedCall]) -> Iterator[tuple[str, str]]:
         if call.kind == "tool" and "#" not in call.target:
             request = call.request if isinstance(call.request, dict) else {}
             yield call.target, stable_text(request.get("arguments") or {})
+
+
+def _told_prompts(events: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
+    """What each reported model call asked; None for one that does not say."""
+    for event in events:
+        if event.get("kind") == "model_call":
+            messages = event.get("messages")
+            yield None if messages is None else _text(messages)
+
+
+def _seen_prompts(calls: Iterable[RecordedCall]) -> Iterator[str]:
+    for call in calls:
+        if call.kind == "model":
+            request = call.request if isinstance(call.request, dict) else {}
+            yield _text(request.get("messages", request.get("input")))
 
 
 def _text(value: object) -> str:

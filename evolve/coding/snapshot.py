@@ -88,14 +88,16 @@ class Layout:
         for name in self._shown.keys() - files.keys():
             (self.folder / name).unlink()
             del self._shown[name]
+            for parent in (self.folder / name).parents:
+                if parent == self.folder or any(parent.iterdir()):
+                    break
+                parent.rmdir()
         for name, (content, executable) in files.items():
             if self._shown.get(name) == (content, executable):
                 continue
             path = self.folder / name
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if path.is_dir():
-                    path.rmdir()  # what was below it is gone
                 path.write_bytes(content)
             except OSError as error:
                 raise Unusable(f"{name}: {error.strerror}") from None

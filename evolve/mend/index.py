@@ -1,13 +1,16 @@
 """What the repository itself says: conditions, statements, attributes, keys, callers. Edits draw on it."""
 
 import ast
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from evolve.mend.scope import free_names
 from evolve.mend.source import FunctionNode, Module, header_lines, is_docstring
 
+WORD = re.compile(r"[A-Za-z_]+|\S")
 SIMPLE = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Delete | ast.Raise | ast.Assert
 
 
@@ -24,6 +27,20 @@ class Mined:
     before: str = ""
     """The statement in front of it in its block, as text: a hint at the context it belongs to."""
     after: str = ""
+
+    @cached_property
+    def awaits(self) -> bool:
+        return any(isinstance(n, ast.Await | ast.AsyncFor | ast.AsyncWith) for n in ast.walk(self.node))
+
+    @cached_property
+    def words(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Of the piece itself, of what is in front of it, and of what follows."""
+        return words(self.text), words(self.before), words(self.after)
+
+
+def words(text: str) -> frozenset[str]:
+    """Names and signs of a piece of source."""
+    return frozenset(WORD.findall(text))
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,8 @@ class Index:
     signatures: dict[str, list[Signature]] = field(default_factory=lambda: defaultdict(list))
     features: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     """module -> variable -> how it is used: what makes two variables look alike."""
+    likenesses: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    """What `likeness` answered: it is asked the same some thousand times."""
 
 
 def last_name(node: ast.AST | None) -> str:
@@ -93,7 +112,7 @@ def build_index(modules: Iterable[Module]) -> Index:
         for stmt in module.statements:
             _mine_statement(index, module, stmt)
         index.features[module.path] = usage(module)
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             _mine_node(index, module, node)
     index.exceptions = list(dict.fromkeys(index.exceptions))
     return index
@@ -202,7 +221,7 @@ def _mine_call(index: Index, module: Module, node: ast.Call) -> None:
 def usage(module: Module) -> dict[str, set[str]]:
     """How each variable of a module is used: called, iterated, which attributes, compared with what."""
     found: dict[str, set[str]] = defaultdict(set)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         name = dotted(node)
         if name is None:
             continue
@@ -226,6 +245,13 @@ def usage(module: Module) -> dict[str, set[str]]:
 
 def likeness(index: Index, module: str, left: str, right: str) -> float:
     """0 to 1: how interchangeable two variables of a module look, by use and by name."""
+    key = (module, left, right)
+    if key not in index.likenesses:
+        index.likenesses[key] = _likeness(index, module, left, right)
+    return index.likenesses[key]
+
+
+def _likeness(index: Index, module: str, left: str, right: str) -> float:
     uses = index.features.get(module, {})
     one, two = uses.get(left, set()), uses.get(right, set())
     used = len(one & two) / len(one | two) if one | two else 0.0

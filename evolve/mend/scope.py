@@ -152,7 +152,7 @@ class Scope:
 
     @cached_property
     def imported(self) -> frozenset[str]:
-        stmts = [s for s in ast.walk(self.module.tree) if isinstance(s, ast.Import | ast.ImportFrom)]
+        stmts = [s for s in self.module.nodes if isinstance(s, ast.Import | ast.ImportFrom)]
         return frozenset(n for s in stmts for n in bound_names(s))
 
     @cached_property

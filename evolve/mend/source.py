@@ -58,13 +58,17 @@ class Module:
         return "\r\n" if b"\r\n" in self.data else "\n"
 
     @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: parent for parent in ast.walk(self.tree) for child in ast.iter_child_nodes(parent)}
+        return {child: parent for parent in self.nodes for child in ast.iter_child_nodes(parent)}
 
     @cached_property
     def places(self) -> dict[ast.stmt, Place]:
         found: dict[ast.stmt, Place] = {}
-        for owner in ast.walk(self.tree):
+        for owner in self.nodes:
             for part in BLOCKS:
                 block = getattr(owner, part, None)
                 if isinstance(block, list):

@@ -8,6 +8,7 @@ from evolve import guard, worktree
 from evolve.context import RunContext
 from evolve.stages.models import Implemented, Plan, Review
 from trial.report import Check
+from trial.verdict import CHEATS
 
 CHECK_SECONDS = 120.0
 
@@ -33,7 +34,8 @@ def run(context: RunContext, planned: Plan, done: Implemented) -> Review:
         checks += _own_checks(context, done.commit)
     bad = [check for check in checks if not check.ok]
     reason = "; ".join(f"{check.name}: {check.reason}" for check in bad)
-    return Review(ok=not bad, word="needs_work" if bad else "", reason=reason, checks=tuple(checks))
+    word = "cheated" if any(check.name in CHEATS for check in bad) else "needs_work" if bad else ""
+    return Review(ok=not bad, word=word, reason=reason, checks=tuple(checks))
 
 
 def _own_checks(context: RunContext, commit: str) -> list[Check]:

@@ -87,7 +87,11 @@ def _mend(root: Path, test: str, *more: str) -> tuple[int, dict[str, object]]:
 
 
 SCRIPT = f"{sys.executable} check_it.py"
-MODES = [pytest.param(["--already-sandboxed"], id="in place"), pytest.param(["--jobs", "2"], id="sandboxed")]
+MODES = [
+    pytest.param(["--already-sandboxed"], id="in place"),
+    pytest.param(["--already-sandboxed", "--jobs", "2"], id="plain copies"),
+    pytest.param(["--jobs", "2"], id="sandboxed"),
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -161,7 +165,7 @@ def test_the_command_sees_no_network_and_no_secrets(project: Path, monkeypatch: 
 
 def test_bad_usage_and_a_broken_environment_have_codes_of_their_own(project: Path, tmp_path: Path) -> None:
     assert _mend(tmp_path / "missing", "true")[0] == 2
-    assert _mend(project, "true", "--already-sandboxed", "--jobs", "2")[0] == 2
+    assert _mend(project, "true", "--jobs", "0")[0] == 2
     code, said = _mend(project, "no-such-program", "--already-sandboxed")
     assert code == 5
     assert said["status"] == "environment broken"

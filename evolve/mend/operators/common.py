@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 from evolve.mend.edit import Edit, Span
 from evolve.mend.index import Index, Mined
@@ -124,18 +125,19 @@ def adapted(piece: Mined, scope: Scope, index: Index, limit: int = 2) -> Iterato
     plain = [v for v in variables_here(scope) if "." not in v]
     ranked = sorted(((-likeness(index, scope.module.path, unknown[0], v), i, v) for i, v in enumerate(plain)))
     for score, _, name in ranked[:limit]:
-        text = renamed(piece, unknown[0], name)
+        text = renamed(piece.text, unknown[0], name)
         if text is not None:
             yield text, 0.3 + 0.4 * -score
 
 
-def renamed(piece: Mined, old: str, new: str) -> str | None:
-    """The text of a mined piece with one plain name replaced, its formatting kept."""
-    try:
-        tree = ast.parse(piece.text)
-    except SyntaxError:
+@cache
+def renamed(text: str, old: str, new: str) -> str | None:
+    """A piece of source with one plain name replaced, its formatting kept; None where that can't be done safely."""
+    if "\n" in text or not text.isascii():
         return None
-    if "\n" in piece.text or not piece.text.isascii():
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
         return None
     spots = sorted(
         (
@@ -145,7 +147,6 @@ def renamed(piece: Mined, old: str, new: str) -> str | None:
         ),
         reverse=True,
     )
-    text = piece.text
     for start, end in spots:
         if text[start:end] != old:
             return None

@@ -91,7 +91,7 @@ def _same_place(module: Module, expr: ast.Constant) -> set[str]:
     """Constants that stand in the same kind of place: compared, or passed to the same callee."""
     parent = module.parents.get(expr)
     found: set[str] = set()
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         same = type(node) is type(parent)
         if same and isinstance(node, ast.Compare) and isinstance(parent, ast.Compare):
             same = ast.dump(node.left) == ast.dump(parent.left)

@@ -1,17 +1,16 @@
 """Statements found elsewhere in the repository, put in or put in place, with names that resolve here."""
 
 import ast
-import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from evolve.mend.edit import Edit
-from evolve.mend.index import Index, Mined
+from evolve.mend.index import Index, Mined, words
 from evolve.mend.operators.common import adapted, insertion, lines_edit, step
 from evolve.mend.scope import Scope
 from evolve.mend.source import FunctionNode, Module, header_lines, is_docstring
 
 LIMIT = 24
-WORD = re.compile(r"[A-Za-z_]+|\S")
 
 
 def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Iterator[Edit]:
@@ -25,17 +24,18 @@ def propose(module: Module, node: ast.stmt, scope: Scope, index: Index) -> Itera
 
 
 def _statements(module: Module, stmt: ast.stmt, scope: Scope, index: Index) -> Iterator[Edit]:
-    here = _words(_head(module, stmt))
+    here = words(_head(module, stmt))
     function = scope.function.name if scope.function is not None else ""
     ranked: dict[str, tuple[float, Mined]] = {}
     for donor in index.statements:
         if donor.module == module.path and donor.line == stmt.lineno:
             continue
-        if _awaits(donor.node) and not scope.is_async:
+        if donor.awaits and not scope.is_async:
             continue
         near = 0.15 * (donor.module == module.path) + 0.1 * (donor.function == function)
-        context = max(_alike(here, _words(donor.before)), _alike(here, _words(donor.after)))
-        own = _alike(here, _words(donor.text))
+        text, before, after = donor.words
+        context = max(_alike(here, before), _alike(here, after))
+        own = _alike(here, text)
         score = near + max(0.6 * context, 0.45 * own)
         if score > ranked.get(donor.text, (0.0, donor))[0]:
             ranked[donor.text] = (score, donor)
@@ -47,26 +47,24 @@ def _statements(module: Module, stmt: ast.stmt, scope: Scope, index: Index) -> I
 
 
 def _place(
-    module: Module, stmt: ast.stmt, donor: Mined, text: str, here: set[str], prior: float
+    module: Module, stmt: ast.stmt, donor: Mined, text: str, here: AbstractSet[str], prior: float
 ) -> Iterator[Edit]:
     flat = _dedented(donor, text)
     if flat is None or flat == module.text(stmt):
         return
-    behind = _alike(here, _words(donor.before))
-    front = _alike(here, _words(donor.after))
-    for after, fit in ((True, behind), (False, front)):
-        if after and isinstance(stmt, ast.Return | ast.Raise | ast.Continue | ast.Break):
+    own, before, after = (_alike(here, some) for some in donor.words)
+    for behind, fit in ((True, before), (False, after)):
+        if behind and isinstance(stmt, ast.Return | ast.Raise | ast.Continue | ast.Break):
             continue
-        span = insertion(module, stmt, flat, after=after)
+        span = insertion(module, stmt, flat, after=behind)
         if span is not None:
             yield from lines_edit(module, stmt, [span], "donor.insert", prior * (0.4 + 0.6 * fit))
     lines = module.lines(stmt)
     simple = not hasattr(stmt, "body") and type(stmt) is type(donor.node)
     span = insertion(module, stmt, flat)
     if simple and lines is not None and span is not None:
-        fit = _alike(here, _words(donor.text))
         yield from lines_edit(
-            module, stmt, [(*lines, span[2])], "donor.replace", prior * (0.2 + 0.7 * fit), risk=0.2
+            module, stmt, [(*lines, span[2])], "donor.replace", prior * (0.2 + 0.7 * own), risk=0.2
         )
 
 
@@ -81,19 +79,11 @@ def _dedented(donor: Mined, text: str) -> str | None:
     return "\n".join([first, *(line.removeprefix(pad).rstrip("\r") for line in rest)])
 
 
-def _awaits(node: ast.AST) -> bool:
-    return any(isinstance(n, ast.Await | ast.AsyncFor | ast.AsyncWith) for n in ast.walk(node))
-
-
 def _head(module: Module, stmt: ast.stmt) -> str:
     return "\n".join(module.text(stmt).split("\n")[: len(header_lines(stmt))])
 
 
-def _words(text: str) -> set[str]:
-    return set(WORD.findall(text))
-
-
-def _alike(left: set[str], right: set[str]) -> float:
+def _alike(left: AbstractSet[str], right: AbstractSet[str]) -> float:
     return len(left & right) / len(left | right) if left and right else 0.0
 
 

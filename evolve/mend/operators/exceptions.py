@@ -94,7 +94,7 @@ def _tried(module: Module, stmt: ast.stmt, scope: Scope) -> Iterator[Edit]:
         return
     if not any(isinstance(n, ast.Call | ast.Subscript | ast.Attribute) for n in ast.walk(stmt)):
         return
-    handlers = [h for n in ast.walk(module.tree) if isinstance(n, ast.Try) for h in n.handlers]
+    handlers = [h for n in module.nodes if isinstance(n, ast.Try) for h in n.handlers]
     handlers = [h for h in handlers if len(h.body) == 1 and not hasattr(h.body[0], "body")]
     seen: dict[str, None] = {}
     for handler in handlers:

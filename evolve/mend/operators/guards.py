@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 from evolve.mend.edit import Edit
 from evolve.mend.index import Index, dotted
@@ -70,6 +71,7 @@ def _self_attribute(node: ast.AST, scope: Scope) -> str | None:
     return name if name is not None and name.split(".")[0] == scope.self_name else None
 
 
+@cache
 def negated(text: str) -> str:
     """The opposite of a condition, without a double `not`."""
     try:

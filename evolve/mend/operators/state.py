@@ -97,7 +97,7 @@ def _module_level(module: Module, stmt: ast.Assign | ast.AnnAssign) -> Iterator[
     name = _target(stmt)
     if name is None or not is_mutable(stmt.value) or stmt.value is None:
         return
-    uses = [n for n in ast.walk(module.tree) if isinstance(n, ast.Name) and n.id == name]
+    uses = [n for n in module.nodes if isinstance(n, ast.Name) and n.id == name]
     for owner in (c for c in module.tree.body if isinstance(c, ast.ClassDef)):
         inside = [n for n in uses if module.class_of(n) is owner]
         if not inside:

@@ -103,7 +103,8 @@ def check(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """As in the sandbox: the file alone, with the standard library; only the socket lies elsewhere."""
     program = folder / "evolve-check"
     source = Path(evolve_check.__file__).read_text()
-    program.write_text(source.replace('"/run/check/check.sock"', repr(str(folder / "s"))))
+    source = source.replace('"/run/check/check.sock"', repr(str(folder / "s")))
+    program.write_text(source.replace('"/repo"', repr(str(folder / "repo"))))
     argv = [sys.executable, "-IS", str(program), *arguments]
     return subprocess.run(argv, capture_output=True, text=True, timeout=20)
 
@@ -129,6 +130,20 @@ def test_exit_codes_and_junit(tmp_path: Path, outcomes: tuple[str, ...], code: i
         outcomes.count("invalid"),
     ]
     assert [case.attrib["name"] for case in suite] == [f"c<{n}>" for n in range(len(outcomes))]
+
+
+def test_a_copy_is_told_by_its_differences(tmp_path: Path) -> None:
+    for name in ("repo", "copy"):
+        (tmp_path / name / "app").mkdir(parents=True)
+        (tmp_path / name / "app" / "same.py").write_text("same")
+        (tmp_path / name / "app" / "edited.py").write_text(name)
+    (tmp_path / "repo" / "gone.py").write_text("x")
+    (tmp_path / "copy" / "new.py").write_bytes(b"\xff")
+    (tmp_path / "copy" / "link.py").symlink_to("/etc/passwd")
+    with answering(tmp_path, results("pass")) as asked:
+        assert check(tmp_path, "--tree", str(tmp_path / "copy")).returncode == 0
+    assert asked[0]["changes"] == {"app/edited.py": "Y29weQ==", "gone.py": None, "new.py": "/w=="}
+    assert check(tmp_path, "--tree", str(tmp_path / "none")).returncode == 2
 
 
 def test_json_is_alone_on_stdout(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def broken_rules(*changes: Change) -> set[str]:
 
 def test_an_ordinary_edit_passes_every_rule() -> None:
     assert broken_rules(change("app/core/a.py"), change("flows/x.json")) == set()
+    assert broken_rules(change("app/contest.py"), change("app/grading.py"), change("app/latest.py")) == set()
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,13 @@ def test_an_ordinary_edit_passes_every_rule() -> None:
         ("nothing_protected", [change("requirements.lock")]),
         ("no_tests_touched", [change("app/tests/test_a.py", new_mode="000000")]),
         ("no_tests_touched", [change("app/test_a.py")]),
+        ("no_tests_touched", [change("app/a_test.py")]),
+        ("no_tests_touched", [change("app/Tests.py")]),
         ("no_grader_touched", [change("app/graders/stock.py")]),
+        ("no_grader_touched", [change("app/Graders/stock.py")]),
+        ("no_grader_touched", [change("app/grader.py")]),
         ("no_start_up_hook", [change("app/sitecustomize.py")]),
+        ("no_start_up_hook", [change("app/sitecustomize/__init__.py")]),
         ("no_start_up_hook", [change("app/conftest.py")]),
         ("no_start_up_hook", [change("app/x.pth")]),
         ("no_symlink", [change("app/a.py", new_mode="120000")]),

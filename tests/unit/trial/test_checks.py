@@ -46,6 +46,9 @@ def tool(n: int = 1, order: int = 0) -> RecordedCall:
 
 MODEL = tool().model_copy(update={"kind": "model", "target": "/v1/chat/completions", "request": {}})
 
+PROMPT = event("model_call", messages=["a"])
+PROMPTED = MODEL.model_copy(update={"request": {"messages": ["a"]}})
+
 
 def replay(events: list[Any], calls: tuple[RecordedCall, ...] = (), **turn: Any) -> Replay:
     fields: dict[str, Any] = {"status": 200, "reply": {"ok": True}, "latency": 0.5, **turn}
@@ -61,6 +64,9 @@ def test_calls_that_were_not_made() -> None:
     assert reported_calls(replay([TOLD], (tool(n=2),)))
     assert "1 model calls" in str(reported_calls(replay([ASKED], (tool(),))))
     assert reported_calls(replay([ASKED], (MODEL, MODEL))) is None
+    assert reported_calls(replay([PROMPT], (PROMPTED,))) is None
+    assert "never saw" in str(reported_calls(replay([event("model_call", messages=["b"])], (PROMPTED,))))
+    assert "1 replies" in str(reported_calls(replay([event("model_reply")])))
 
 
 def test_a_silent_log() -> None:
@@ -70,6 +76,9 @@ def test_a_silent_log() -> None:
     assert "shop/buy" in str(event_log(replay([STARTED, ENDED], (tool(),))))
     assert event_log(replay([STARTED, ENDED, TOLD], (tool(), tool()))) is None, "a retry is one event"
     assert "model calls" in str(event_log(replay([STARTED, ENDED], (MODEL,))))
+    assert "answered 2" in str(event_log(replay([STARTED, ENDED, ASKED], (MODEL, MODEL))))
+    failed = MODEL.model_copy(update={"status": 503})
+    assert event_log(replay([STARTED, ENDED, ASKED], (failed, MODEL))) is None, "a retry is one event"
     assert event_log(replay([], status=400)) is None
     assert event_log(replay([], status=None)) is None
 
@@ -142,7 +151,7 @@ def seen(
     case: str, arm: Arm, outcome: Outcome = "pass", split: Split = "regression", **fields: Any
 ) -> Observation:
     made = Observation(
-        case_id=case, split=split, arm=arm, outcome=outcome, latency=0.1, own_seconds=0.1,
+        case_id=case, split=split, arm=arm, outcome=outcome, answered=True, latency=0.1, own_seconds=0.1,
         hooks=frozenset({("tool", "guard"), ("turn", "audit")}),
         kinds=frozenset({"turn_started", "turn_ended", "hook", "tool_call", "error"}),
         reached=frozenset({"turn", "tool"}), denied=False,
@@ -161,6 +170,7 @@ def test_hooks_and_events_that_are_no_longer_logged() -> None:
     assert lost("fail", "pass", hooks=only_audit) == ["hook guard (tool)"]
     assert lost("pass", "pass", hooks=only_audit, reached=frozenset({"turn"})) == [], "no tool was called"
     assert lost("fail", "pass", hooks=frozenset(), denied=True) == [], "refused early, and rightly"
+    assert lost("pass", "fail", hooks=frozenset(), answered=False) == [], "it broke down before"
     assert lost("pass", "pass", hooks=frozenset({("model", "guard"), ("turn", "audit")})) == [], "it moved"
     assert lost("pass", "pass", kinds=frozenset({"turn_started", "hook"})) == ["event turn_ended"]
     assert lost("pass", "pass", kinds=frozenset({"turn_started", "turn_ended", "hook"})) == []
