@@ -1,0 +1,45 @@
+"""The benchmarks run, in their smallest configuration, and say what they promise; no figure is judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
+    done = run("--small", "--json")
+    assert done.returncode == 0, done.stderr
+    results: dict[str, Any] = json.loads(done.stdout)
+    names = run("--list").stdout.split()
+    assert names == ["replay", "intake", "stopping", "held"]
+    for name in names:
+        assert results[name]["peers"], name
+        assert all(text for text in results[name]["peers"].values()), name
+    tiny = results["replay"]["tiny"]
+    assert tiny["n"] > 0
+    assert tiny["median_ms"]["bubblewrap"] > 0
+    assert tiny["bubblewrap_to_in_process"] > 0
+    assert (tiny["docker_run_to_bubblewrap"] is None) == bool(tiny.get("docker_run_missing"))
+    assert results["intake"]["intake_to_bare"] > 0
+    for row in results["stopping"]["candidates"].values():
+        assert row["median_run"] + row["median_saved"] == row["planned"]
+    held = results["held"]
+    assert held["swap"]["lost"] == 0
+    assert held["swap"]["median_held_ms"] > 0
+    assert held["stop_and_start"]["median_unanswered_ms"] > 0
+    assert held["held_to_stop_and_start"] > 0
+
+
+def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
+    done = run("reply")
+    assert done.returncode == 2
+    assert "'reply': one of replay, intake, stopping, held" in done.stderr
+    assert done.stdout == ""
