@@ -19,6 +19,7 @@ from evolve import worktree
 from evolve.arenas import open_arena
 from evolve.errors import NeedsConsent, Refused
 from evolve.product import Product
+from trial.admission import nothing_passes
 from trial.arena import Arena
 from trial.graders import GraderSet
 from trial.minimise import minimise
@@ -64,8 +65,13 @@ def seal_batch(
     confirmed = _confirm_failures(product, arena, known.failures, image, policy, progress)
     progress(f"{confirmed} failures happen again on the live image")
     fresh = [record.id for record in known.regression if record.state == "candidate"]
+    idle = _refuse_idle(product, fresh)
     drafts.skip_check(
-        product.store, batch_id, fresh, who="evolve", reason="the trial replays them on the baseline anyway"
+        product.store,
+        batch_id,
+        [case for case in fresh if case not in idle],
+        who="evolve",
+        reason="the trial replays them on the baseline anyway",
     )
     try:
         return seals.seal(
@@ -84,6 +90,18 @@ def seal_batch(
         raise Refused(str(error), hint="`evolve batch seal --early` seals what is there") from None
 
 
+def _refuse_idle(product: Product, case_ids: Sequence[str]) -> set[str]:
+    """Refuse the cases that an agent which does nothing passes."""
+    refused = set()
+    for case_id in case_ids:
+        content = drafts.case_content(product.store, case_id, None, product.graders.refs_for)
+        reason = nothing_passes(content, product.graders) if content.graders else None
+        if reason is not None:
+            drafts.confirm_case(product.store, case_id, (), False, reason=reason)
+            refused.add(case_id)
+    return refused
+
+
 def _confirm_failures(
     product: Product,
     arena: Arena,
@@ -98,18 +116,20 @@ def _confirm_failures(
     confirmed = 0
     with _Minimisers(product, image) as minimisers:
         for number, (record, found) in enumerate(minimisers.preludes(records, alone), 1):
-            drafts.confirm_case(
-                product.store,
-                record.id,
-                found or (),
-                found is not None,
-                reason="" if found is not None else "does not fail again on the live image",
-            )
-            confirmed += found is not None
+            reason = _refusal(product, record, found)
+            drafts.confirm_case(product.store, record.id, found or (), not reason, reason=reason)
+            confirmed += not reason
             progress(f"replayed {number} of {len(records)} failures, {confirmed} confirmed")
             if confirmed >= wanted:
                 break
     return confirmed
+
+
+def _refusal(product: Product, record: CaseRecord, prelude: Prelude | None) -> str:
+    """Why a failure can't be a case, or nothing."""
+    if prelude is None:
+        return "does not fail again on the live image"
+    return nothing_passes(_content(product, record, prelude), product.graders) or ""
 
 
 class _Minimisers:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from evolve.errors import BadInput
 from trial.graders.config import GraderConfig
+from trial.measure import VerdictPolicy
 
 FILE_NAME = "evolve.toml"
 
@@ -92,8 +93,6 @@ class RunSection(Section):
     """Who proposes: `mend`, or a name under [coders]."""
     iterations: Annotated[int, Field(ge=1, le=20)] = 3
     """Passes of the pipeline before a run ends as `needs_work`."""
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Error budget per approval request, split over the candidates of a batch."""
     max_usd: Annotated[float, Field(ge=0)] = 5.0
     """Money that a run may spend on models."""
     max_tokens: Annotated[int, Field(ge=0)] = 2_000_000
@@ -179,6 +178,7 @@ class Settings(BaseSettings):
     graders: tuple[GraderConfig, ...] = ()
     batch: BatchSection = BatchSection()
     run: RunSection = RunSection()
+    verdict: VerdictPolicy = VerdictPolicy()
     coders: dict[str, CoderSection] = Field(default_factory=dict)
     """External coding commands by name."""
     guard: GuardSection = GuardSection()

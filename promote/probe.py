@@ -132,11 +132,12 @@ def probe(
     end = time.monotonic() + timing.probe_window
     wait_ready(path, manifest, live, timing, running)
     turns = 0
-    for _ in range(timing.probe_passes):
+    for number in range(timing.probe_passes):
+        if number:
+            time.sleep(timing.probe_interval)
         if time.monotonic() > end:
             raise ProbeFailed(f"not healthy within {timing.probe_window:g} s")
         turns += _round(path, manifest, timing.turn_seconds)
-        time.sleep(timing.probe_interval)
     return turns
 
 

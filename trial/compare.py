@@ -97,7 +97,6 @@ def compare(
     candidate_image: str,
     guard: tuple[Check, ...],
     seed: int,
-    alpha: float | None = None,
     candidates_in_batch: int = 1,
     policy: VerdictPolicy | None = None,
     spend: Spend | None = None,
@@ -105,12 +104,9 @@ def compare(
 ) -> tuple[TrialReport, list[Trial]]:
     """Replay both images on the batch until the verdict is decided. The trials are in plan order.
 
-    `alpha` overrides the policy's. The baseline is always replayed again; what was logged is never compared
-    with.
+    The baseline is always replayed again; what was logged is never compared with.
     """
     policy = policy or VerdictPolicy()
-    if alpha is not None:
-        policy = policy.model_copy(update={"alpha": alpha})
     plan = make_plan(batch, make_honeypots(batch, seed=seed), seed=seed)
     planned: dict[Split, int] = {
         "visible": len(batch.visible),

@@ -48,8 +48,9 @@ def reported_calls(replay: Replay) -> str | None:
     seen = Counter(_seen_prompts(replay.calls))
     if told.total() > seen.total():
         return f"the log reports {told.total()} model calls, the gateway saw {seen.total()}"
-    if invented := told.keys() - seen.keys() - {None}:
-        return f"the log reports a model call that the gateway never saw: {min(invented)[:120]}"
+    invented = sorted(prompt for prompt in told.keys() - seen.keys() if prompt is not None)
+    if invented:
+        return f"the log reports a model call that the gateway never saw: {invented[0][:120]}"
     replies = sum(event.get("kind") == "model_reply" for event in replay.events)
     return (
         f"the log reports {replies} replies to {told.total()} model calls" if replies > told.total() else None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from trial import statistics as stats
 from trial.report import Arm, Check, Frozen, Split, SplitCount, Trial
@@ -15,15 +15,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class VerdictPolicy(Frozen):
-    """How much evidence a verdict needs. Part of `evolve.toml`."""
+    """How much evidence a verdict needs: `[verdict]` in `evolve.toml`."""
 
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Chance of accepting a candidate without a gain, per batch; split over the batch's candidates."""
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.03
     """Share of regression cases that may be lost at most, at `confidence`."""
     widest_margin: Annotated[float, Field(gt=0, lt=1)] = 0.10
     """Fewer regression cases carry only a wider margin; this is the widest that may converge."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of the bound on lost regression cases."""
     visible_fixed: Share = 1.0
     """Share of the visible cases that the candidate must pass."""
     invalid_share: Share = 0.1

@@ -27,8 +27,8 @@ def run(context: RunContext, built: Built) -> Tried:
         candidate_image=candidate.image,
         guard=tuple(guard.judge(changes, context.manifest, context.settings.guard)),
         seed=context.seed,
-        alpha=context.settings.run.alpha,
         candidates_in_batch=_candidates(context),
+        policy=context.settings.verdict,
         spend=context.spend_trials,
     )
     count_verdict(context.store, context.batch.id)

@@ -7,11 +7,10 @@ from trial_batch import graders, sealed, tiny_image
 
 from containers.bubblewrap import BubblewrapRuntime
 from containers.engine import get_runtime
-from trial.admission import admit
+from trial.admission import nothing_passes
 from trial.arena import Arena
 from trial.measure import VerdictPolicy
 from trial.plan import repeats
-from trial.report import Trial
 from trial.standing import baseline_against_itself, do_nothing
 
 FLAKY = ("    def attempt(self, turn: Turn, text: str)", """\
@@ -68,20 +67,15 @@ def test_a_service_that_is_flaky_on_purpose_does_not_beat_itself(
     assert any(run.report.baseline["held_out"].passed for run in runs), "luck can make a case pass"
 
 
-def test_admission_asks_the_baseline_nothing_and_an_oracle(home: Path, runtime: BubblewrapRuntime) -> None:
-    image, manifest = tiny_image(runtime, home / "asked")
-    right, _ = tiny_image(runtime, home / "right", RIGHT)
-    with graders(home, runtime) as loaded, Arena(runtime, manifest, workdir=home / "c") as arena:
+def test_a_case_that_silence_would_pass_is_refused(home: Path, runtime: BubblewrapRuntime) -> None:
+    image, _ = tiny_image(runtime, home / "asked")
+    with graders(home, runtime) as loaded:
         batch = sealed(loaded, image, visible=1, held_out=1, regression=1)
-        cases = [batch.visible[0], batch.regression[0]]
-
-        def replays(digest: str, times: int) -> dict[str, list[Trial]]:
-            trials = list(arena.run(repeats(cases, digest, times=times, seed=2), loaded.grade))
-            return {case.id: [t for t in trials if t.case_id == case.id] for case in cases}
-
-        baseline, oracle = replays(image.digest, 2), replays(right.digest, 1)
-        answers = [admit(c, loaded, baseline[c.id], oracle[c.id][0]) for c in cases]
-        assert all(answer.admitted and not answer.flags for answer in answers), answers
-        wrong = admit(cases[0], loaded, oracle[cases[0].id], baseline[cases[0].id][0])
-    assert len(wrong.reasons) == 2
-    assert wrong.flags == ("replayed once: how flaky it is was not seen",)
+        case = batch.visible[0]
+        assert nothing_passes(case, loaded) is None
+        silent = case.turn.model_copy(update={"body": {"messages": [{"role": "user", "content": "upper "}]}})
+        asked = case.model_copy(update={"turn": silent})
+        assert nothing_passes(asked, loaded) is None, "an answer must not be empty"
+        lenient = asked.model_copy(update={"graders": [g for g in asked.graders if g.name == "skills"]})
+        reason = nothing_passes(lenient, loaded)
+    assert reason == "an agent that does nothing passes it"

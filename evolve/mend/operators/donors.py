@@ -33,10 +33,8 @@ def _statements(module: Module, stmt: ast.stmt, scope: Scope, index: Index) -> I
         if donor.awaits and not scope.is_async:
             continue
         near = 0.15 * (donor.module == module.path) + 0.1 * (donor.function == function)
-        text, before, after = donor.words
-        context = max(_alike(here, before), _alike(here, after))
-        own = _alike(here, text)
-        score = near + max(0.6 * context, 0.45 * own)
+        own, before, after = (_alike(here, some) for some in donor.words)
+        score = near + max(0.6 * before, 0.6 * after, 0.45 * own)
         if score > ranked.get(donor.text, (0.0, donor))[0]:
             ranked[donor.text] = (score, donor)
     best = sorted(ranked.values(), key=lambda r: (-r[0], r[1].module, r[1].line, r[1].text))[:LIMIT]
