@@ -153,12 +153,13 @@ class BubblewrapRuntime:
             return {"processes": 0, "memory_bytes": 0, "cpu_millis": 0}
         return processes.usage(record.init.pid)
 
-    def export(self, image: ImageRef, target: Path) -> None:
+    def export(self, image: ImageRef, target: Path, *, bytecode: bool = False) -> None:
         stored = self._images.load(image.digest)
         if target.is_dir() and any(target.iterdir()):
             raise RuntimeBroken(f"{target} is not empty")
         target.mkdir(parents=True, exist_ok=True)
-        images.copy_entries(self._images.path(image.digest) / "app", target, list(stored.files))
+        entries = [*stored.files, *(stored.compiled if bytecode else ())]
+        images.copy_entries(self._images.path(image.digest) / "app", target, entries)
 
     def observe(self, record: Record) -> InstanceStatus:
         running = record.init.alive()

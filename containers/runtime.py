@@ -144,5 +144,5 @@ class Runtime(Protocol):
     def stats(self, instance: Instance) -> Mapping[str, int]:
         """`processes`, `memory_bytes`, `cpu_millis` of everything inside."""
 
-    def export(self, image: ImageRef, target: Path) -> None:
-        """Write the image's tree into the empty directory `target`."""
+    def export(self, image: ImageRef, target: Path, *, bytecode: bool = False) -> None:
+        """Write the image's tree into the empty directory `target`; with what was compiled at its build if asked."""

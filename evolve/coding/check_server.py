@@ -51,7 +51,9 @@ class CheckServer:
         self._lock = threading.Lock()
         self._layouts: SimpleQueue[Layout] = SimpleQueue()
         for number in range(context.settings.run.workers):
-            self._layouts.put(Layout(folder.with_name(f"{folder.name}-trees") / str(number)))
+            shown = folder.with_name(f"{folder.name}-trees") / str(number)
+            context.runtime.export(context.baseline, shown, bytecode=True)
+            self._layouts.put(Layout(shown))
         folder.mkdir(parents=True, exist_ok=True)
         outer = self
 

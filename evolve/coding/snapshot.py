@@ -76,22 +76,23 @@ def digest_of(files: Files) -> str:
 
 
 class Layout:
-    """A folder that shows one snapshot after another; only what differs from the one before is written."""
+    """A folder that shows one snapshot after another; only what differs from the one before is written.
+
+    What the folder holds at first is a trusted image's export. Its bytecode is shown beside each source that is still the
+    same, and never beside another.
+    """
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._shown: Files = {}
-        folder.mkdir(parents=True)
+        self._shown = read_tree(folder)
+        self._first = dict(self._shown)
+        self._bytecode = {path: path.read_bytes() for path in folder.rglob("__pycache__/*.pyc")}
 
     def show(self, files: Files) -> None:
         """Make the folder hold exactly `files`. Raises Unusable when a file stands where a folder should be."""
         for name in self._shown.keys() - files.keys():
-            (self.folder / name).unlink()
-            del self._shown[name]
-            for parent in (self.folder / name).parents:
-                if parent == self.folder or any(parent.iterdir()):
-                    break
-                parent.rmdir()
+            self._remove(name)
         for name, (content, executable) in files.items():
             if self._shown.get(name) == (content, executable):
                 continue
@@ -103,3 +104,28 @@ class Layout:
                 raise Unusable(f"{name}: {error.strerror}") from None
             path.chmod(0o755 if executable else 0o644)
             self._shown[name] = (content, executable)
+            self._mind_bytecode(name)
+
+    def _remove(self, name: str) -> None:
+        (self.folder / name).unlink()
+        del self._shown[name]
+        self._mind_bytecode(name)
+        for parent in (self.folder / name).parents:
+            if parent == self.folder or any(parent.iterdir()):
+                break
+            parent.rmdir()
+
+    def _mind_bytecode(self, name: str) -> None:
+        source = self.folder / name
+        same = self._shown.get(name) == self._first.get(name)
+        folder = source.parent / "__pycache__"
+        for path in [path for path in self._bytecode if path.parent == folder]:
+            if path.name.partition(".")[0] != source.stem or source.suffix != ".py":
+                continue
+            if same:
+                folder.mkdir(exist_ok=True)
+                path.write_bytes(self._bytecode[path])
+            else:
+                path.unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -39,11 +39,12 @@ def _answers(path: Path) -> bool:
         return True
 
 
-def uvicorn_server(app: Starlette, grace: int) -> uvicorn.Server:
+def uvicorn_server(app: Starlette, grace: int, log_level: str | None = None) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
             log_config=None,
+            log_level=log_level,
             access_log=False,
             http="h11",
             ws="none",
@@ -62,7 +63,8 @@ class Background:
     def __init__(self, app: Starlette, path: Path) -> None:
         self.path = path
         self._socket = bind(path)
-        self._server = uvicorn_server(app, grace=1)
+        # A call that is cut off when its case ends is nothing to tell an operator of.
+        self._server = uvicorn_server(app, grace=1, log_level="critical")
         self._thread = threading.Thread(target=self._run, name=f"gateway {path}", daemon=True)
         self._thread.start()
 

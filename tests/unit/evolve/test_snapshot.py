@@ -55,3 +55,28 @@ def test_a_file_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "shown")
     with pytest.raises(Unusable, match="a/b"):
         layout.show({"a": (b"", False), "a/b": (b"", False)})
+
+
+def test_bytecode_stands_only_beside_the_source_that_it_was_made_from(tmp_path: Path) -> None:
+    cache = tmp_path / "app" / "__pycache__"
+    cache.mkdir(parents=True)
+    (tmp_path / "app" / "a.py").write_bytes(b"1")
+    (tmp_path / "app" / "ab.py").write_bytes(b"2")
+    for name in ("a", "ab"):
+        (cache / f"{name}.cpython-311.pyc").write_bytes(name.encode())
+    layout = Layout(tmp_path)
+    first = read_tree(tmp_path)
+
+    def cached() -> list[str]:
+        return sorted(path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc"))
+
+    assert cached() == ["a", "ab"]
+    layout.show({**first, "app/a.py": (b"other", False)})
+    assert cached() == ["ab"]
+    layout.show({"app/a.py": first["app/a.py"]})
+    assert cached() == ["a"]
+    layout.show({"x": (b"", False)})
+    assert cached() == []
+    layout.show(first)
+    assert cached() == ["a", "ab"]
+    assert (cache / "ab.cpython-311.pyc").read_bytes() == b"ab"
