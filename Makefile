@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint unit integration e2e bench soak setup browser clean
+.PHONY: demo test lint unit integration e2e bench soak setup lock browser clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
@@ -15,6 +15,11 @@ setup: $(STAMP)
 $(STAMP): requirements.lock pyproject.toml .ci/setup
 	PYTHON="$(PYTHON)" .ci/setup
 	@touch $@
+
+# After a change of dependencies in pyproject.toml; needs uv. What is pinned stays pinned.
+lock:
+	uv pip compile pyproject.toml --group dev --extra postgresql --generate-hashes --no-emit-index-url --no-header \
+	--quiet --output-file requirements.lock
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

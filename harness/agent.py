@@ -5,8 +5,9 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from harness.dispatch import Dispatch
 from harness.events import EventLog, HeldLog, TurnLog
@@ -24,8 +25,7 @@ PROMPT = """You are a careful assistant. Use the tools when they can answer bett
 The time is {now} UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a turn says, and what the conversation keeps of it."""
 
     text: str
@@ -132,7 +132,7 @@ class Agent:
         if answer is None:
             answer = await self._converse(context, request)
         text = self._hooks.after_turn.apply(context, answer.text)
-        return replace(answer, text=text)
+        return answer._replace(text=text)
 
     async def _run_workflow(
         self, context: TurnContext, request: TurnRequest, chosen: RunWorkflow

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from harness.hooks import Denied, Hooks
@@ -54,7 +53,7 @@ class Dispatch:
         try:
             return self._hooks.after_tool.apply(context, result, result.call_id)
         except Denied as denied:
-            return replace(result, content=refusal(denied), is_error=True, value=None)
+            return result._replace(content=refusal(denied), is_error=True, value=None)
 
     async def _call_all(self, context: TurnContext, calls: Sequence[ToolCall]) -> list[ToolResult]:
         """Facts are written in the order of asking, also those that are known when the turn is cut off."""

@@ -107,7 +107,7 @@ class Guards:
             found.extend([name] * bool(count))
         if not found:
             return ALLOW
-        return Change(replace(reply, content=content), "removed " + ", ".join(found))
+        return Change(reply._replace(content=content), "removed " + ", ".join(found))
 
     # --- tool
 
@@ -126,7 +126,7 @@ class Guards:
     def result_length(self, context: TurnContext, result: ToolResult) -> Decision[ToolResult]:
         decision = _cut(result.content, self._limits.result_chars)
         if isinstance(decision, Change):
-            return Change(replace(result, content=decision.value), decision.reason)
+            return Change(result._replace(content=decision.value), decision.reason)
         return ALLOW
 
 
@@ -143,7 +143,7 @@ def with_instruction(request: ModelRequest, text: str) -> ModelRequest:
     messages = request.messages
     head = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
     added: Message = {"role": "system", "content": text}
-    return replace(request, messages=(*messages[:head], added, *messages[head:]))
+    return request._replace(messages=(*messages[:head], added, *messages[head:]))
 
 
 def fit_arguments(context: TurnContext, call: ToolCall) -> Decision[ToolCall]:
@@ -159,7 +159,7 @@ def fit_arguments(context: TurnContext, call: ToolCall) -> Decision[ToolCall]:
     if arguments == call.arguments:
         return ALLOW
     changed = sorted(name for name in arguments if arguments[name] != call.arguments[name])
-    return Change(replace(call, arguments=arguments), "converted " + ", ".join(changed))
+    return Change(call._replace(arguments=arguments), "converted " + ", ".join(changed))
 
 
 def with_last_user_text(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:

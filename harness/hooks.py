@@ -5,8 +5,7 @@ denied before it happens does not happen.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from harness.turn import ModelReply, ModelRequest, ToolCall, ToolResult, TurnContext, TurnRequest
 
@@ -23,19 +22,16 @@ class Denied(Exception):
         self.hook, self.reason = hook, reason
 
 
-@dataclass(frozen=True, slots=True)
 class Allow:
     """As it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Generic[T]):
+class Change(NamedTuple, Generic[T]):
     value: T
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(NamedTuple):
     reason: str
 
 
@@ -43,14 +39,12 @@ Decision = Allow | Change[T] | Deny
 ALLOW = Allow()
 
 
-@dataclass(frozen=True, slots=True)
-class Hook(Generic[T]):
+class Hook(NamedTuple, Generic[T]):
     name: str
     decide: Callable[[TurnContext, T], Decision[T]]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain(Generic[T]):
+class Chain(NamedTuple, Generic[T]):
     """The hooks of one point and phase, in the order in which they are asked."""
 
     point: Point
@@ -77,8 +71,7 @@ class Chain(Generic[T]):
         context.log.emit("hook", name=name, point=self.point, phase=self.phase, **fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     before_turn: Chain[TurnRequest] = Chain("turn", "before")
     after_turn: Chain[str] = Chain("turn", "after")
     before_model: Chain[ModelRequest] = Chain("model", "before")

@@ -1,14 +1,13 @@
 """What a turn needs: a command of the service, a shipped workflow, or the model."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.turn import TurnContext, TurnRequest
 from workflows.graph import Workflow
 from workflows.shipped import choose
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """Answered by the service itself."""
 
     text: str
@@ -16,13 +15,11 @@ class Command:
     """To be remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunWorkflow:
+class RunWorkflow(NamedTuple):
     workflow: Workflow
     inputs: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
 class Chat:
     """Answered by the model."""
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 POLICY_FILE = Path(__file__).parent / "policy.json"
 
@@ -14,8 +14,7 @@ class SettingsError(ValueError):
     """The environment or the policy is wrong; the message is one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The environment, which is the same in production and in a replay."""
 
     agent_socket: str
@@ -29,8 +28,7 @@ class Settings:
     boot_nonce: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     turn_seconds: float = 50.0
     rounds: int = 8
     """Model calls in one turn."""
@@ -69,7 +67,7 @@ class ToolPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     tools: ToolPolicy = field(default_factory=ToolPolicy)
     redact: Mapping[str, str] = field(default_factory=dict)
     """Name -> regular expression of what no answer may contain."""

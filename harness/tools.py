@@ -5,8 +5,7 @@ import json
 import re
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -17,8 +16,7 @@ from workflows.catalog import Catalog, ToolSpec, catalog, read_listing
 NAME_LIMIT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ToolAnswer:
+class ToolAnswer(NamedTuple):
     content: str
     is_error: bool
     value: Any

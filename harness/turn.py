@@ -1,7 +1,7 @@
 """The values that travel through a turn."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.events import Recorder
 from workflows.catalog import Catalog
@@ -29,8 +29,7 @@ class TurnRequest:
         return next((str(m["content"]) for m in reversed(self.messages) if m["role"] == "user"), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     status: int
     body: dict[str, Any]
 
@@ -67,14 +66,12 @@ class TurnContext:
     usage: Usage = field(default_factory=Usage)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(NamedTuple):
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolAsk:
+class ToolAsk(NamedTuple):
     """A tool call in the model's words."""
 
     call_id: str
@@ -82,8 +79,7 @@ class ToolAsk:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReply:
+class ModelReply(NamedTuple):
     content: str | None
     asks: tuple[ToolAsk, ...]
     finish_reason: str
@@ -101,8 +97,7 @@ class ModelReply:
         return message
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """A tool call that can be made."""
 
     call_id: str
@@ -115,8 +110,7 @@ class ToolCall:
         return f"{self.server}/{self.tool}"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(NamedTuple):
     call_id: str
     server: str
     tool: str

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -25,8 +25,7 @@ from workflows.types import allowed, at_path, fits, property_schema, type_of
 MAX_NODES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     kind: str
     node: str
     """Empty when the workflow as a whole is meant."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal as Choice
+from typing import NamedTuple
 
 from workflows.graph import (
     INPUTS,
@@ -23,8 +24,7 @@ from workflows.graph import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ToolOutcome:
+class ToolOutcome(NamedTuple):
     """What one tool call came to; `error` is None when it worked."""
 
     value: object
@@ -43,8 +43,7 @@ class NodeRecord:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowResult:
+class WorkflowResult(NamedTuple):
     text: str | None
     """The output's text; None when something that it needs failed."""
     records: tuple[NodeRecord, ...]

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 TOOL = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+")
@@ -22,8 +23,7 @@ class GraphError(ValueError):
     """The JSON is no workflow; the message names the place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """`source` is a node's id or `inputs`; `path` leads into its value."""
 
     source: str
@@ -33,8 +33,7 @@ class Ref:
         return ".".join((self.source, *self.path))
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(NamedTuple):
     value: object
 
 
