@@ -15,7 +15,6 @@ from benchmarks.mend_variants import Variant
 from benchmarks.mend_variants.home import MODEL, REQUIREMENTS, lay_out, prepare_home
 from benchmarks.mend_variants.traffic import all_visits
 from evidence import queries
-from evidence.cases import SealedBatch
 from evidence.draft import readiness
 from evolve import agent, evolution, runs, worktree
 from evolve.arenas import open_arena
@@ -74,8 +73,8 @@ def play(variant: Variant, seed: int, progress: Progress) -> Result:
         run_intake(product)
         batch_id = _biggest_ready(product, result)
         if batch_id is not None:
-            sealed = _seal(product, batch_id, result, progress)
-            _evolve(product, sealed.batch_id, seed, result, progress)
+            _seal(product, batch_id, result, progress)
+            _evolve(product, batch_id, seed, result, progress)
     return result
 
 
@@ -116,7 +115,7 @@ def _biggest_ready(product: Product, result: Result) -> str | None:
     return None
 
 
-def _seal(product: Product, batch_id: str, result: Result, progress: Progress) -> SealedBatch:
+def _seal(product: Product, batch_id: str, result: Result, progress: Progress) -> None:
     with open_arena(product, product.manifest) as arena:
         sealed = seal_batch(
             product,
@@ -125,11 +124,12 @@ def _seal(product: Product, batch_id: str, result: Result, progress: Progress) -
             who=REQUESTER,
             reason="enough failures of one kind",
             early=False,
-            progress=progress,
+            progress=lambda _: None,
         )
     result.visible, result.held_out = len(sealed.visible), len(sealed.held_out)
     result.regression = len(sealed.regression)
-    return sealed
+    sizes = f"{result.visible} visible, {result.held_out} held out, {result.regression} regression"
+    progress(f"sealed: {sealed.title}: {sizes}")
 
 
 def _evolve(product: Product, batch_id: str, seed: int, result: Result, progress: Progress) -> None:
