@@ -2,12 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from evolve.demo.traffic import Answer
-from evolve.demo.world.requirements import REQUIREMENTS, reply_text
+from evolve.demo.world.requirements import REQUIREMENTS, Requirement, reply_text
 
 
 def calls_by_request(log: Path) -> dict[str, list[dict[str, Any]]]:
@@ -20,7 +20,9 @@ def calls_by_request(log: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def failures(answers: Iterable[Answer], log: Path) -> dict[str, list[Answer]]:
+def failures(
+    answers: Iterable[Answer], log: Path, requirements: Mapping[str, Requirement] = REQUIREMENTS
+) -> dict[str, list[Answer]]:
     """Answers that break a requirement, by the requirement's name; lost ones under `lost`."""
     calls = calls_by_request(log)
     found: dict[str, list[Answer]] = defaultdict(list)
@@ -29,7 +31,7 @@ def failures(answers: Iterable[Answer], log: Path) -> dict[str, list[Answer]]:
             found["lost"].append(answer)
             continue
         reply = _parsed(answer)
-        for name, requirement in REQUIREMENTS.items():
+        for name, requirement in requirements.items():
             if requirement(answer.request.body, reply_text(reply), calls.get(answer.request_id, [])):
                 found[name].append(answer)
                 break

@@ -9,10 +9,10 @@ from evolve.errors import Broken
 
 
 @contextmanager
-def model_server() -> Iterator[int]:
-    """Yields its port."""
+def model_server(module: str = "evolve.demo.world.model") -> Iterator[int]:
+    """Yields its port. `module` runs as a program and prints it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "evolve.demo.world.model"],
+        [sys.executable, "-m", module],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,13 +93,16 @@ class DemoHome:
     passphrase: str
 
 
-def prepare(home: Path, model_port: int) -> DemoHome:
-    """A fresh demo folder; one left by an earlier demo is replaced. Raises BadInput when it is anything else."""
+def prepare(home: Path, model_port: int, lay_out: Callable[[Path], None] | None = None) -> DemoHome:
+    """A fresh demo folder; one left by an earlier demo is replaced. `lay_out` writes another substrate than the demo's.
+
+    Raises BadInput when the folder is anything else.
+    """
     if home.exists():
         if not (home / MARK).exists() and any(home.iterdir()):
             raise BadInput(f"{home}: exists and is no demo's folder", hint="name another with --dir")
         shutil.rmtree(home)
-    create_home(home, _lay_out, "separate")
+    create_home(home, lay_out or lay_out_with, "separate")
     shutil.copytree(WORLD, home / "world", ignore=shutil.ignore_patterns("__pycache__"))
     (home / FILE_NAME).write_text(_configuration(home, model_port), encoding="utf-8")
     passphrase = secrets.token_hex(8)
@@ -123,13 +127,14 @@ def _configuration(home: Path, model_port: int) -> str:
     )
 
 
-def _lay_out(tree: Path) -> None:
+def lay_out_with(tree: Path, defects: Sequence[Path] | None = None) -> None:
+    """The bundled harness with the shop's limit and these patches, by default the demo's three."""
     export_harness(tree)
     policy = tree / "harness" / "policy.json"
     table = json.loads(policy.read_text(encoding="utf-8"))
     table["tools"]["bounds"]["shop/order"] = {"quantity": {"minimum": 1, "maximum": 20}}
     policy.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    for patch in sorted(DEFECTS.glob("*.patch")):
+    for patch in sorted(DEFECTS.glob("*.patch")) if defects is None else defects:
         apply_patch(tree, patch)
 
 
