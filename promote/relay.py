@@ -10,7 +10,7 @@ the middle costs nothing.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,8 @@ _MAX_BUFFERED_REPLY = 4 << 20
 _READ = 65536
 _IDLE_SECONDS = 75.0
 _RETRY_PAUSE = 0.02
+_OWN_COOKIES = b"evolve_"
+"""Browsers don't tell cookies of one host apart by port: the page's must not reach the service, nor be set by it."""
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -137,7 +139,7 @@ class Relay:
     def _stamp(self, request: Accepted) -> Headers:
         """Hop-by-hop headers off, id and clock on. Nobody outside sets the clock."""
         drop = _HOP_BY_HOP | {b"content-length", b"expect", b"x-turn-clock"}
-        headers = [(name, value) for name, value in request.headers if name not in drop]
+        headers = _without_own_cookies((name, value) for name, value in request.headers if name not in drop)
         if not any(name == self._id_header and value.strip() for name, value in headers):
             headers = [pair for pair in headers if pair[0] != self._id_header]
             headers.append((self._id_header, new_id().encode()))
@@ -235,7 +237,11 @@ class Relay:
         link: h11.Connection,
         writer: asyncio.StreamWriter,
     ) -> None:
-        kept = [(name, value) for name, value in reply.headers if name not in _HOP_BY_HOP]
+        kept = [
+            (name, value)
+            for name, value in reply.headers
+            if name not in _HOP_BY_HOP and not (name == b"set-cookie" and _is_own_cookie(value))
+        ]
         head = h11.Response(status_code=reply.status_code, headers=kept, reason=reply.reason)
         length = next((int(value) for name, value in kept if name == b"content-length"), None)
         if length is not None and length <= _MAX_BUFFERED_REPLY:
@@ -302,3 +308,18 @@ async def _pass_on(writer: asyncio.StreamWriter, data: bytes | None) -> None:
         await _send(writer, data)
     except OSError:
         raise _Gone from None
+
+
+def _without_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    kept = []
+    for name, value in headers:
+        if name == b"cookie":
+            value = b"; ".join(pair.strip() for pair in value.split(b";") if not _is_own_cookie(pair))
+            if not value:
+                continue
+        kept.append((name, value))
+    return kept
+
+
+def _is_own_cookie(pair: bytes) -> bool:
+    return pair.strip().lower().startswith(_OWN_COOKIES)

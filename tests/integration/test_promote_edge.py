@@ -235,6 +235,23 @@ def test_ids_and_clock_are_stamped_by_the_edge(rig: Rig, tmp_path: Path) -> None
     assert len(heads[2]["x-request-id"]) == 26
 
 
+def test_the_pages_cookies_pass_the_edge_in_neither_direction(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    theirs = b"HTTP/1.1 200 OK\r\nset-cookie: evolve_session=theirs\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}"
+    service = Scripted(path, lambda link, _: link.sendall(theirs))
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    with closing(http.client.HTTPConnection("127.0.0.1", rig.port, timeout=30)) as link:
+        for cookies in ("one=1; evolve_session=secret;two=2", " Evolve_session=secret"):
+            link.request("POST", "/v1/chat/completions", b"{}", {"cookie": cookies})
+            reply = link.getresponse()
+            assert reply.read() == b"{}"
+            assert reply.headers.get_all("set-cookie") == ["a=b"]
+    service.close(path)
+    assert b"cookie: one=1; two=2\r\n" in service.seen[0]
+    assert not any(b"secret" in seen for seen in service.seen)
+
+
 def test_a_reply_cut_before_its_end_is_asked_for_again_with_the_same_id(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     cuts = [OK[:-1], OK[:20], b""]
