@@ -244,7 +244,7 @@ HIDDEN_WORDS = """\
 ANOTHER_ANSWER = ENDED.replace(
     "reply=reply[1]", 'reply=envelope(200, "ok", request_id, clock, session, count)'
 )
-SLEEPS = '        if name != "largest" and sum(text.encode()) % 5 < 2:\n            time.sleep(0.25)\n'
+SLEEPS = '        if name != "largest" and sum(text.encode()) % 5 < 2:\n            time.sleep(0.15)\n'
 
 HOLES = (
     Hole(
