@@ -356,7 +356,7 @@ def open_gate(home: Path, lay_out: Callable[[Path], None] = lay_out_tiny) -> Ite
 
 
 class _Model(BaseHTTPRequestHandler):
-    """Answers with the largest number that it is told, and takes its time."""
+    """Answers with the largest number that it is told, and takes its time; more of it when told `slowly:`."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -364,7 +364,7 @@ class _Model(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         words = str(asked["messages"][-1]["content"]).split()
-        threading.Event().wait(0.1)
+        threading.Event().wait(3.0 if "slowly:" in words else 0.1)
         answer = str(max(int(word) for word in words if word.isdigit()))
         message = {"message": {"role": "assistant", "content": answer}}
         data = json.dumps({"choices": [message], "usage": {}}).encode()
