@@ -3,7 +3,7 @@
 It is the second wall behind namespaces, no capabilities and no_new_privs. It refuses what those leave open:
 new user namespaces when the engine starts as root, address families that no network namespace confines
 (AF_VSOCK), System V and POSIX queues that would outlive a case, kernel keyrings, io_uring, and another
-process's limits.
+process's limits and priority.
 """
 
 import errno
@@ -15,7 +15,7 @@ from containers.runtime import EngineUnavailable
 
 _LOAD, _JUMP_EQUAL, _JUMP_ANY_BIT, _RETURN, _JUMP_ABOVE = 0x20, 0x15, 0x45, 0x06, 0x25
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCH, _ARG0_LOW, _ARG0_HIGH = 0, 4, 16, 20
+_NUMBER, _ARCH, _ARG0_LOW, _ARG1_LOW = 0, 4, 16, 24
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET}
 _CLONE_NAMESPACES = (
     0x7E020000  # in clone(2) the low byte is the exit signal, so CLONE_NEWTIME does not exist there
@@ -34,7 +34,9 @@ _NUMBERS: dict[str, dict[str, int]] = {
         "io_uring_register": 427, "open_by_handle_at": 304, "init_module": 175, "finit_module": 313,
         "delete_module": 176, "kexec_load": 246, "kexec_file_load": 320, "syslog": 103, "acct": 163,
         "quotactl": 179, "swapon": 167, "reboot": 169, "lookup_dcookie": 212, "shmget": 29, "semget": 64,
-        "msgget": 68, "mq_open": 240, "fanotify_init": 300, "vhangup": 153,
+        "msgget": 68, "mq_open": 240, "fanotify_init": 300, "vhangup": 153, "setpriority": 141,
+        "sched_setparam": 142, "sched_setscheduler": 144, "sched_setaffinity": 203, "sched_setattr": 314,
+        "ioprio_set": 251,
     },
     "aarch64": {
         "socket": 198, "socketpair": 199, "clone": 220, "unshare": 97, "setns": 268, "clone3": 435,
@@ -46,12 +48,18 @@ _NUMBERS: dict[str, dict[str, int]] = {
         "io_uring_register": 427, "open_by_handle_at": 265, "init_module": 105, "finit_module": 273,
         "delete_module": 106, "kexec_load": 104, "kexec_file_load": 294, "syslog": 116, "acct": 89,
         "quotactl": 60, "swapon": 224, "reboot": 142, "lookup_dcookie": 18, "shmget": 194, "semget": 190,
-        "msgget": 186, "mq_open": 180, "fanotify_init": 262, "vhangup": 58,
+        "msgget": 186, "mq_open": 180, "fanotify_init": 262, "vhangup": 58, "setpriority": 140,
+        "sched_setparam": 118, "sched_setscheduler": 119, "sched_setaffinity": 122, "sched_setattr": 274,
+        "ioprio_set": 30,
     },
 }  # fmt: skip
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000
-_SPECIAL = ("socket", "socketpair", "clone", "unshare", "clone3", "prlimit64")
+_OF_A_PROCESS = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr")
+"""Their first argument is a process: only 0, oneself, is let through."""
+_OF_A_KIND = {"setpriority": 0, "ioprio_set": 1}
+"""Their first argument says what the second names, and this is the number for one process."""
+_SPECIAL = ("socket", "socketpair", "clone", "unshare", "clone3", *_OF_A_PROCESS, *_OF_A_KIND)
 _ABSENT = ("io_uring_setup", "io_uring_enter", "io_uring_register", "shmget", "semget", "msgget", "mq_open")
 
 
@@ -91,7 +99,10 @@ def program(machine: str | None = None) -> list[Instruction]:
     lines += _when(numbers["unshare"], _bits(_NEW_NAMESPACES, errno.EPERM))
     for name in ("socket", "socketpair"):
         lines += _when(numbers[name], _families())
-    lines += _when(numbers["prlimit64"], _own_limits_only())
+    for name in _OF_A_PROCESS:
+        lines += _when(numbers[name], _only({_ARG0_LOW: 0}))
+    for name, one in _OF_A_KIND.items():
+        lines += _when(numbers[name], _only({_ARG0_LOW: one, _ARG1_LOW: 0}))
     lines.append(Instruction(_RETURN, _ALLOW))
     return lines
 
@@ -124,10 +135,13 @@ def _families() -> list[Instruction]:
     return [*lines, Instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT), Instruction(_RETURN, _ALLOW)]
 
 
-def _own_limits_only() -> list[Instruction]:
-    return [
-        Instruction(_LOAD, _ARG0_LOW),
-        Instruction(_JUMP_EQUAL, 0, 0, 1),
-        Instruction(_RETURN, _ALLOW),
-        Instruction(_RETURN, _ERRNO | errno.EPERM),
-    ]
+def _only(wanted: dict[int, int]) -> list[Instruction]:
+    """Allow these values of these arguments, refuse all others."""
+    lines: list[Instruction] = []
+    for argument, value in wanted.items():
+        lines += [
+            Instruction(_LOAD, argument),
+            Instruction(_JUMP_EQUAL, value, 1, 0),
+            Instruction(_RETURN, _ERRNO | errno.EPERM),
+        ]
+    return [*lines, Instruction(_RETURN, _ALLOW)]

@@ -16,6 +16,8 @@ START_UP_HOOKS = frozenset({"sitecustomize", "usercustomize", "conftest"})
 """Modules, or packages, that an interpreter or a test runner executes without being asked."""
 GRADERS = frozenset({"grader", "graders"})
 TESTS = frozenset({"test", "tests"})
+TEST_SETTINGS = frozenset({"pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml", "noxfile.py"})
+"""Files by which a test runner can be told to run nothing."""
 
 
 def judge(changes: list[Change], manifest: SubstrateManifest, limits: GuardSection) -> list[Check]:
@@ -61,8 +63,9 @@ def _names(path: str) -> set[str]:
 
 
 def _is_test(path: str) -> bool:
-    own = PurePosixPath(path.lower()).stem
-    return bool(TESTS & _names(path)) or own.startswith("test_") or own.endswith("_test")
+    own = PurePosixPath(path.lower())
+    named = own.stem.startswith("test_") or own.stem.endswith("_test") or own.name in TEST_SETTINGS
+    return named or bool(TESTS & _names(path))
 
 
 def _is_start_up_hook(path: str) -> bool:

@@ -18,6 +18,7 @@ from trial.report import Arm, Check, Outcome, Split, Trial
 
 _OF_CALLS = ("model_call", "model_reply", "tool_call", "tool_result")
 _OF_FAILURES = ("error",)
+_SIGNIFICANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,16 @@ def latency(pairs: Sequence[tuple[Observation, Observation]], policy: VerdictPol
         if ratio.slower():
             extra = f"{ratio.median_extra:.2f} s more, factor {policy.latency_factor:g} allowed"
             return Check(name="latency", ok=False, reason=f"{said[-1]}, {extra}")
+    slow, fast = _slower(alike, policy), _slower([(c, b) for b, c in alike], policy)
+    if slow - fast > policy.slow_share * len(alike) and stats.sign_test(slow, fast) <= _SIGNIFICANCE:
+        reason = f"{slow} of {len(alike)} turns that worked before are slower, {fast} are faster"
+        return Check(name="latency", ok=False, reason=reason)
     return Check(name="latency", ok=True, reason="; ".join(said) or "no pair to compare")
+
+
+def _slower(pairs: Sequence[tuple[float, float]], policy: VerdictPolicy) -> int:
+    """In how many pairs the second takes longer, by factor and floor."""
+    return sum(two > policy.latency_factor * one and two - one > policy.latency_floor for one, two in pairs)
 
 
 OVERFIT_PAIRS = 3

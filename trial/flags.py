@@ -8,13 +8,17 @@ answers become flags of a trial, and `checks` weighs them against the baseline's
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from evidence.cases import CaseContent, RecordedCall
-from trial.graders.reading import stable_text, truncated
+from evidence.schemas import event_problem
+from trial.gateway.replay import UNANSWERED
+from trial.graders.reading import answer_text, stable_text, truncated
 from trial.replay import Replay
+from trial.turns import ReplayedTurn
 
-NAMES = ("reported_calls", "event_log", "clock", "truncated")
+NAMES = ("reported_calls", "event_log", "clock", "truncated", "reply_form")
 """Checks that look at one replay alone; a flag reads `name: reason`."""
 
 BOOT_SLACK = 60.0
@@ -30,9 +34,10 @@ def flags_of(case: CaseContent, replay: Replay) -> tuple[str, ...]:
     """What one replay says against its candidate. Usable as the arena's flagger."""
     found = {
         "reported_calls": reported_calls(replay),
-        "event_log": event_log(replay),
+        "event_log": event_log(replace(replay, events=storable(replay.events))) or told_turns(case, replay),
         "clock": clock(replay, now=time.time()),
         "truncated": truncated(replay.turn) if replay.turn.status is not None else None,
+        "reply_form": reply_form(case, replay),
     }
     return tuple(f"{name}: {reason}"[:400] for name, reason in found.items() if reason)
 
@@ -74,10 +79,51 @@ def event_log(replay: Replay) -> str | None:
         if (target, arguments) not in told:
             return f"the gateway saw the tool call {target}({arguments[:120]}), the log does not report it"
     prompts = Counter(_told_prompts(replay.events))
-    answered = Counter(_seen_prompts(call for call in replay.calls if call.status == 200))
-    if answered.total() > prompts.total():
-        return f"the gateway answered {answered.total()} model calls, the log reports {prompts.total()}"
+    made = Counter(_seen_prompts(call for call in replay.calls if call.status in (200, UNANSWERED)))
+    if made.total() > prompts.total():
+        return f"the gateway saw {made.total()} model calls, the log reports {prompts.total()}"
     return None
+
+
+def storable(events: Iterable[dict[str, object]]) -> tuple[dict[str, object], ...]:
+    """What intake would store of a log: events of the published schema, each id once. No other line tells anybody."""
+    kept: dict[object, dict[str, object]] = {}
+    for event in events:
+        if not event_problem(event):
+            kept.setdefault(event["id"], event)
+    return tuple(kept.values())
+
+
+def told_turns(case: CaseContent, replay: Replay) -> str | None:
+    """Which turn was logged with another request or answer than it had."""
+    told: dict[object, dict[str, object]] = {}
+    for event in replay.events:
+        told.setdefault((event.get("kind"), event.get("turn")), event)
+    for sent, got in zip((*case.prelude, case.turn), replay.turns, strict=False):
+        if got.status is None or not 200 <= got.status < 300:
+            continue
+        started = told.get(("turn_started", sent.request_id), {})
+        ended = told.get(("turn_ended", sent.request_id), {})
+        if started.get("body", sent.body) != sent.body:
+            return f"turn {sent.request_id} is logged with another request than it got"
+        if ended.get("status", got.status) != got.status or not _is_same_answer(ended, got):
+            return f"turn {sent.request_id} is logged with another answer than it gave"
+    return None
+
+
+def _is_same_answer(ended: Mapping[str, object], got: ReplayedTurn) -> bool:
+    """A stream is logged as the answer that its parts make up."""
+    if "reply" not in ended:
+        return True
+    if isinstance(got.reply, list):
+        return answer_text(replace(got, reply=ended["reply"])) == answer_text(got)
+    return ended["reply"] == got.reply
+
+
+def reply_form(case: CaseContent, replay: Replay) -> str | None:
+    """Is the answer of a form that nobody asked for? Graders read words alone; clients don't."""
+    unasked = isinstance(replay.turn.reply, list) and not case.turn.body.get("stream")
+    return "the answer is a stream and none was asked for" if unasked else None
 
 
 def clock(replay: Replay, *, now: float) -> str | None:
@@ -122,14 +168,26 @@ def _told_prompts(events: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
     for event in events:
         if event.get("kind") == "model_call":
             messages = event.get("messages")
-            yield None if messages is None else _text(messages)
+            tools = event.get("tools")
+            names = sorted(map(str, tools)) if isinstance(tools, list) else []
+            yield None if messages is None else _text([messages, event.get("model"), names])
 
 
 def _seen_prompts(calls: Iterable[RecordedCall]) -> Iterator[str]:
     for call in calls:
         if call.kind == "model":
             request = call.request if isinstance(call.request, dict) else {}
-            yield _text(request.get("messages", request.get("input")))
+            tools = request.get("tools")
+            names = sorted(_tool_name(tool) for tool in tools) if isinstance(tools, list) else []
+            beside = [request[name] for name in ("system", "instructions") if request.get(name)]
+            yield _text([request.get("messages", request.get("input")), request.get("model"), names, *beside])
+
+
+def _tool_name(tool: object) -> str:
+    if not isinstance(tool, dict):
+        return ""
+    function = tool.get("function")
+    return str((function if isinstance(function, dict) else tool).get("name", ""))
 
 
 def _text(value: object) -> str:

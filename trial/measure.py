@@ -35,6 +35,8 @@ class VerdictPolicy(Frozen):
     """A candidate slower than this factor in the median pair does harm."""
     latency_floor: Annotated[float, Field(ge=0)] = 0.05
     """Seconds that a turn may become slower before the factor counts."""
+    slow_share: Share = 0.1
+    """Share of turns that may become slower by factor and floor, beyond as many that become faster."""
 
 
 @dataclass(frozen=True)

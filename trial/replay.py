@@ -54,6 +54,8 @@ class Replay:
     """Calls that the recording did not hold."""
     died: str = ""
     """The end of the service's output, when it did not live to the end of the case."""
+    own_from: int | None = None
+    """Calls of a later start order began after the case's own turn was sent. None: it never was."""
     coverage: Mapping[str, tuple[int, ...]] | None = None
     """Executed lines by file, when they were asked for and the service lived to write them."""
 
@@ -81,10 +83,17 @@ def replay_case(
     limits = limits or ReplayLimits()
     gateway.load(case)
     turns: list[ReplayedTurn] = []
-    died = ""
+    died, own_from = "", None
+
+    def before_last() -> None:
+        """Blame asks about the case's own turn, not about boot and prelude; graders ask what it called."""
+        nonlocal own_from
+        own_from = gateway.mark()
+        if coverage:
+            shard.mark()
+
     try:
         agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage, limits.ready_seconds)
-        before_last = shard.mark if coverage else None
         turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits, stop, before_last)
     except ServiceFailed as failure:
         died = failure.log or str(failure)
@@ -105,6 +114,7 @@ def replay_case(
         files=files,
         events=read_events(files / manifest.event_log),
         misses=gateway.misses,
+        own_from=own_from,
         died=died,
         coverage=_read_coverage(files / COVERAGE_FILE) if coverage else None,
     )
@@ -116,17 +126,17 @@ def _send_all(
     manifest: SubstrateManifest,
     limits: ReplayLimits,
     stop: Stop,
-    before_last: Callable[[], object] | None = None,
+    before_last: Callable[[], None],
 ) -> list[ReplayedTurn]:
     """All turns, one after another. A service that is gone, or out of time, is not asked again. `before_last` is called
-    before the case's own turn: blame asks about that turn, not about boot and prelude."""
+    before the case's own turn."""
     answers: list[ReplayedTurn] = []
     allowed = max(limits.case_seconds, 3 * sum(turn.latency for turn in turns))
     end = time.monotonic() + allowed
     for number, turn in enumerate(turns, 1):
         if stop.is_set():
             break
-        if number == len(turns) and before_last is not None:
+        if number == len(turns):
             before_last()
         left = end - time.monotonic()
         if left <= 0:
@@ -142,7 +152,7 @@ def read_events(path: Path) -> tuple[dict[str, object], ...]:
     """A candidate wrote this file: anything may stand in it, and it may not be there."""
     try:
         with path.open("rb") as file:
-            lines = file.read(MAX_EVENTS).splitlines()
+            lines = file.read(MAX_EVENTS).split(b"\n")  # as intake does: no other sign ends a line
     except OSError:
         return ()
     parsed = (_object(line) for line in lines)

@@ -77,6 +77,9 @@ class ReplaySession:
         late = [ticket.recorded(None, UNANSWERED, self._clock.end()) for ticket in self._open]
         return sorted([*self._calls, *late], key=lambda call: call.start_order)
 
+    def mark(self) -> int:
+        return self._clock.end()
+
     def begin(self, kind: CallKind, target: str, request: object, request_id: str) -> Ticket:
         ticket = self._clock.begin(kind, target, request, request_id)
         self._open.add(ticket)
@@ -199,6 +202,10 @@ class ReplayGateway:
         again."""
         before, self._session = self._session, ReplaySession(case, self._models, self._tools)
         self._abandon(before)
+
+    def mark(self) -> int:
+        """An order between the calls that began before now and those that begin later."""
+        return self._session.mark()
 
     def take_log(self) -> list[RecordedCall]:
         """Calls since `load`, in start order."""

@@ -133,10 +133,15 @@ def request_view(turn: RecordedTurn) -> dict[str, object]:
 
 
 def own_calls(case: CaseContent, replay: Replay) -> list[RecordedCall]:
-    """The gateway's tool calls of the case's own turn. A call under an id that no prelude turn has counts
-    too: a candidate may not hide a call by naming another turn."""
+    """The gateway's tool calls of the case's own turn: those that began after it was sent, whatever turn they name,
+    and earlier ones under an id that no prelude turn has."""
     earlier = {turn.request_id for turn in case.prelude} - {case.turn.request_id}
-    return [call for call in replay.calls if call.kind == "tool" and call.request_id not in earlier]
+
+    def is_own(call: RecordedCall) -> bool:
+        began_later = replay.own_from is not None and call.start_order > replay.own_from
+        return began_later or call.request_id not in earlier
+
+    return [call for call in replay.calls if call.kind == "tool" and is_own(call)]
 
 
 def case_view(case: CaseContent) -> dict[str, object]:

@@ -15,11 +15,10 @@ ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 MACHINES = sorted(_NUMBERS)
 
 
-def verdict(machine: str, number: int, argument: int = 0, arch: int | None = None) -> int:
-    """What the kernel would answer to system call `number` with this first argument."""
-    data = struct.pack(
-        "<IIQ6Q", number, _AUDIT_ARCH[machine] if arch is None else arch, 0, argument & (2**64 - 1), *[0] * 5
-    )
+def verdict(machine: str, number: int, argument: int = 0, arch: int | None = None, second: int = 0) -> int:
+    """What the kernel would answer to system call `number` with these first arguments."""
+    arguments = (argument & (2**64 - 1), second, 0, 0, 0, 0)
+    data = struct.pack("<IIQ6Q", number, _AUDIT_ARCH[machine] if arch is None else arch, 0, *arguments)
     lines, position, register = program(machine), 0, 0
     while True:
         line = lines[position]
@@ -37,7 +36,7 @@ def verdict(machine: str, number: int, argument: int = 0, arch: int | None = Non
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_listed_call_is_refused_or_judged_by_its_argument(machine: str) -> None:
-    judged = {"socket", "socketpair", "clone", "unshare", "prlimit64"}
+    judged = {"socket", "socketpair", "clone", "unshare", *seccomp._OF_A_PROCESS, *seccomp._OF_A_KIND}
     for name, number in _NUMBERS[machine].items():
         if name not in judged:
             assert verdict(machine, number) & 0xFFFF0000 == ERRNO, name
@@ -74,9 +73,20 @@ def test_threads_and_forks_pass(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_limits_of_others_are_out_of_reach(machine: str) -> None:
-    assert verdict(machine, _NUMBERS[machine]["prlimit64"], 0) == ALLOW
-    assert verdict(machine, _NUMBERS[machine]["prlimit64"], 1) == ERRNO | errno.EPERM
+def test_limits_and_priorities_of_others_are_out_of_reach(machine: str) -> None:
+    numbers, refused = _NUMBERS[machine], ERRNO | errno.EPERM
+    for name in ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr"):
+        assert verdict(machine, numbers[name], 0) == ALLOW
+        assert verdict(machine, numbers[name], 1) == refused
+    process, group, user = 0, 1, 2
+    assert verdict(machine, numbers["setpriority"], process) == ALLOW
+    assert verdict(machine, numbers["setpriority"], process, second=1) == refused
+    assert verdict(machine, numbers["setpriority"], group) == refused
+    assert verdict(machine, numbers["setpriority"], user) == refused
+    process, group, user = 1, 2, 3
+    assert verdict(machine, numbers["ioprio_set"], process) == ALLOW
+    assert verdict(machine, numbers["ioprio_set"], process, second=1) == refused
+    assert verdict(machine, numbers["ioprio_set"], user) == refused
 
 
 def test_another_architectures_calls_kill() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evidence.cases import HeldOutCase, RecordedCall, RecordedTurn
 from trial import checks
 from trial.checks import Observation
-from trial.flags import clock, event_log, flags_of, reported_calls
+from trial.flags import clock, event_log, flags_of, reply_form, reported_calls, storable, told_turns
 from trial.measure import VerdictPolicy
 from trial.plan import Job
 from trial.replay import Replay
@@ -69,6 +69,55 @@ def test_calls_that_were_not_made() -> None:
     assert "1 replies" in str(reported_calls(replay([event("model_reply")])))
 
 
+def test_a_prompt_is_its_messages_model_and_tools() -> None:
+    request = {"messages": ["a"], "model": "m", "tools": [{"function": {"name": "t"}}]}
+    asked = MODEL.model_copy(update={"request": request})
+    told = event("model_call", messages=["a"], model="m", tools=["t"])
+    assert reported_calls(replay([told], (asked,))) is None
+    for changes in ({"model": "n"}, {"tools": []}, {"system": "hidden"}, {"instructions": "hidden"}):
+        other = asked.model_copy(update={"request": {**request, **changes}})
+        assert "never saw" in str(reported_calls(replay([told], (other,)))), changes
+
+
+def test_a_call_that_outlives_its_turn_is_missed() -> None:
+    still_open = MODEL.model_copy(update={"status": 499})
+    assert "saw 1" in str(event_log(replay([STARTED, ENDED], (still_open,))))
+
+
+def test_only_what_intake_would_store_counts() -> None:
+    stored = {"v": 1, "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "ts": 1.0, "kind": "process_stopped", "seq": 0}
+    stored |= {"session": "", "turn": ""}
+    assert storable([stored, {**stored, "ts": 2.0}, {"kind": "turn_started"}]) == (stored,)
+
+
+def test_a_turn_logged_with_other_words_than_it_had() -> None:
+    started, ended = event("turn_started", body={}), event("turn_ended", status=200, reply={"ok": True})
+    assert told_turns(CASE, replay([started, ended])) is None
+    assert told_turns(CASE, replay([STARTED, ENDED])) is None, "a log that does not say"
+    assert "request" in str(told_turns(CASE, replay([event("turn_started", body={"x": 1}), ended])))
+    assert "answer" in str(told_turns(CASE, replay([started, {**ended, "status": 500}])))
+    assert "answer" in str(told_turns(CASE, replay([started, {**ended, "reply": {"ok": False}}])))
+    assert told_turns(CASE, replay([], status=500)) is None
+    whole = {"choices": [{"message": {"content": "hello"}}]}
+    parts = [{"choices": [{"delta": {"content": word}}]} for word in ("hel", "lo")]
+    assert told_turns(CASE, replay([{**ended, "reply": whole}], reply=parts)) is None
+    assert "answer" in str(told_turns(CASE, replay([{**ended, "reply": whole}], reply=parts[:1])))
+
+
+def test_a_stream_that_nobody_asked_for() -> None:
+    assert "none was asked for" in str(reply_form(CASE, replay([], reply=[])))
+    asked = CASE.model_copy(update={"turn": CASE.turn.model_copy(update={"body": {"stream": True}})})
+    assert reply_form(asked, replay([], reply=[])) is None
+    assert reply_form(CASE, replay([], reply={})) is None
+
+
+def test_a_slow_tail_is_seen_and_noise_is_not() -> None:
+    steady, slow, fast = times(20, 0.1, 0.1), times(12, 0.1, 0.3), times(12, 0.3, 0.1)
+    assert not checks.latency([*steady, *slow], POLICY).ok
+    assert checks.latency([*steady, *slow, *fast], POLICY).ok
+    assert checks.latency([*steady, *slow[:3]], POLICY).ok
+
+
 def test_a_silent_log() -> None:
     assert event_log(replay([STARTED, ENDED])) is None
     assert "turn_started" in str(event_log(replay([])))
@@ -76,7 +125,7 @@ def test_a_silent_log() -> None:
     assert "shop/buy" in str(event_log(replay([STARTED, ENDED], (tool(),))))
     assert event_log(replay([STARTED, ENDED, TOLD], (tool(), tool()))) is None, "a retry is one event"
     assert "model calls" in str(event_log(replay([STARTED, ENDED], (MODEL,))))
-    assert "answered 2" in str(event_log(replay([STARTED, ENDED, ASKED], (MODEL, MODEL))))
+    assert "saw 2" in str(event_log(replay([STARTED, ENDED, ASKED], (MODEL, MODEL))))
     failed = MODEL.model_copy(update={"status": 503})
     assert event_log(replay([STARTED, ENDED, ASKED], (failed, MODEL))) is None, "a retry is one event"
     assert event_log(replay([], status=400)) is None
