@@ -1,6 +1,7 @@
 """Processes by identity (pid and start time), so that a reused pid is never taken for ours."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -13,6 +14,8 @@ from containers.runtime import RuntimeBroken
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
+"""How kernels say that a number names no process any more; the last two, that it names a thread by now."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ class Identity:
     def _signal(self, number: signal.Signals | None, deadline: float) -> None:
         try:
             handle = os.pidfd_open(self.pid)
-        except ProcessLookupError:
+        except OSError as error:
+            if error.errno not in _NO_PROCESS:
+                raise
             return
         try:
             if not self.alive():  # checked after the handle is open, so it can't be a successor's

@@ -91,6 +91,7 @@ class Trial:
             self._start()
             record = self._drive(target)
             self._settle()
+            self._disarm()
         self.result.problems += [overlap.seen] if overlap.seen else []
         self.result.problems += traffic.lost_or_doubled()
         self.result.requests = len(traffic.sent)
@@ -208,6 +209,14 @@ class Trial:
                 return
             time.sleep(0.02)
         self.result.problems.append(f"no rest: {self.rig.client.status()} {self.rig.tail()}")
+
+    def _disarm(self) -> None:
+        """A point that the trial never came to must not kill the promoter while it is questioned."""
+        if self._left:
+            self._left.clear()
+            self.rig.kill_promoter()
+            self._start()
+            self._settle()
 
     def _writers(self) -> list[str]:
         labels = {"evolve.service": self.rig.service, "evolve.role": "live"}

@@ -269,7 +269,7 @@ CLOSED = (
             (FIX, state(WRITTEN, WRITTEN.replace('"\\n"', '"\\r"'))), ("event_log",)),
     Candidate(
             "one id for all events",
-            (FIX, state('            "id": ulid(),\n', '            "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",\n')), ("event_log",)),
+            (FIX, state('            "id": ulid(),\n', f'            "id": "{"0" * 26}",\n')), ("event_log",)),
     Candidate("a turn logged with another answer than it gave", (FIX, turns(ENDED, ANOTHER_ANSWER)), ("event_log",)),
     Candidate(
             "another model than the log names",
