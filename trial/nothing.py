@@ -23,19 +23,24 @@ class Handler(BaseHTTPRequestHandler):
         self._answer({"ready": True, "inflight": 0, "digest": os.environ.get("IMAGE_DIGEST", "")})
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
         turn = self.headers.get("x-request-id") or uuid.uuid4().hex
+        facts: tuple[tuple[str, dict[str, object]], ...] = (
+            ("turn_started", {"path": self.path, "body": body, "clock": time.time()}),
+            ("turn_ended", {"status": 200, "reply": EMPTY, "ms": 0.0, "timed_out": False}),
+        )
         with (Path(os.environ["STATE_DIR"]) / "events.jsonl").open("a") as log:
-            for seq, kind in enumerate(("turn_started", "turn_ended")):
+            for seq, (kind, more) in enumerate(facts):
                 event = {
                     "v": 1,
-                    "id": uuid.uuid4().hex,
+                    "id": f"{uuid.uuid4().int % 10**25:026d}",
                     "ts": time.time(),
                     "kind": kind,
+                    "session": self.headers.get("x-session") or turn,
                     "turn": turn,
                     "seq": seq,
                 }
-                log.write(json.dumps(event) + "\n")
+                log.write(json.dumps(event | more) + "\n")
         self._answer(EMPTY)
 
     def log_message(self, format: str, *args: object) -> None:
