@@ -36,6 +36,8 @@ _MAX_BUFFERED_REPLY = 4 << 20
 _READ = 65536
 _IDLE_SECONDS = 75.0
 _RETRY_PAUSE = 0.02
+_RESUMES = 3
+"""So many times a reply that was cut in the middle is asked for again."""
 _OWN_COOKIES = b"evolve_"
 """Browsers don't tell cookies of one host apart by port: the page's must not reach the service, nor be set by it."""
 Headers = list[tuple[bytes, bytes]]
@@ -50,7 +52,7 @@ class _Vanished(Exception):
 
 
 class _Cut(Exception):
-    """A reply that had begun was cut; the client's connection must be closed to say so."""
+    """A reply that had begun was cut for good; the client's connection must be closed to say so."""
 
 
 class _Gone(Exception):
@@ -59,6 +61,24 @@ class _Gone(Exception):
 
 class _TooLarge(Exception):
     pass
+
+
+@dataclass
+class Passed:
+    """What a client has of a streamed reply. The same id has one effect, so a turn that was cut is asked for again and
+    its reply goes on behind what is here."""
+
+    begun: bool = False
+    body: bytearray = field(default_factory=bytearray)
+    cuts: int = 0
+
+    def rest(self, data: bytes, offset: int) -> bytes:
+        """What of `data`, which starts at `offset` of a reply, is new. Raises _Cut when it is not the same reply."""
+        known = bytes(self.body[offset : offset + len(data)])
+        if not data.startswith(known):
+            raise _Cut
+        self.body += data[len(known) :]
+        return data[len(known) :]
 
 
 @dataclass
@@ -157,15 +177,16 @@ class Relay:
             return
         patience = Patience(self._caps.hold_seconds)
         blamed: set[int] = set()
+        passed = Passed()
         while True:
             try:
                 ticket, target = await self._gate.admit(len(request.body), patience)
             except Overfull as error:
-                await self._say(link, writer, 503, str(error))
+                await self._refuse(link, writer, str(error), passed)
                 return
             started = time.monotonic()
             try:
-                status = await self._forward(request, headers, target, link, writer)
+                status = await self._forward(request, headers, target, link, writer, passed)
                 self._mark(request, target, status, started)
                 return
             except _Vanished:
@@ -173,14 +194,22 @@ class Relay:
                     self._mark(request, target, 0, started)
                     blamed.add(target.epoch)
             except _Cut:
-                self._mark(request, target, 0, started)
+                if target.epoch not in blamed:
+                    self._mark(request, target, 0, started)
                 raise
             finally:
                 self._gate.leave(ticket)
             if patience.left <= 0:
-                await self._say(link, writer, 503, "the service did not answer")
+                await self._refuse(link, writer, "the service did not answer", passed)
                 return
             await patience.pause(_RETRY_PAUSE)
+
+    async def _refuse(
+        self, link: h11.Connection, writer: asyncio.StreamWriter, why: str, passed: Passed
+    ) -> None:
+        if passed.begun:
+            raise _Cut
+        await self._say(link, writer, 503, why)
 
     def _mark(self, request: Accepted, target: Target, status: int, started: float) -> None:
         if request.method == b"POST" and request.path in self._turn_paths:
@@ -192,7 +221,7 @@ class Relay:
         try:
             if self._gate.target is None:
                 raise _Vanished(reached=False)
-            await self._forward(request, headers, self._gate.target, link, writer)
+            await self._forward(request, headers, self._gate.target, link, writer, Passed(cuts=_RESUMES))
         except _Vanished:
             await self._say(link, writer, 503, "no live instance")
 
@@ -203,6 +232,7 @@ class Relay:
         target: Target,
         link: h11.Connection,
         writer: asyncio.StreamWriter,
+        passed: Passed,
     ) -> int:
         try:
             with address(Path(target.socket)) as name:
@@ -225,7 +255,7 @@ class Relay:
                 raise _Vanished(reached=True) from None
             if not isinstance(reply, h11.Response):
                 raise _Vanished(reached=True)
-            await self._relay_reply(reply, events, link, writer)
+            await self._relay_reply(reply, events, link, writer, passed)
             return reply.status_code
         finally:
             sending.close()
@@ -236,6 +266,7 @@ class Relay:
         events: AsyncIterator[h11.Event],
         link: h11.Connection,
         writer: asyncio.StreamWriter,
+        passed: Passed,
     ) -> None:
         kept = [
             (name, value)
@@ -244,7 +275,7 @@ class Relay:
         ]
         head = h11.Response(status_code=reply.status_code, headers=kept, reason=reply.reason)
         length = next((int(value) for name, value in kept if name == b"content-length"), None)
-        if length is not None and length <= _MAX_BUFFERED_REPLY:
+        if length is not None and length <= _MAX_BUFFERED_REPLY and not passed.begun:
             body = bytearray()
             try:
                 async for event in events:
@@ -255,13 +286,23 @@ class Relay:
             parts = [link.send(head), link.send(h11.Data(bytes(body))), link.send(h11.EndOfMessage())]
             await _send(writer, b"".join(part or b"" for part in parts))
             return
-        await _send(writer, link.send(head))
+        if not passed.begun:
+            await _send(writer, link.send(head))
+            passed.begun = True
+        offset = 0
         try:
             async for event in events:
                 if isinstance(event, h11.Data):
-                    await _pass_on(writer, link.send(h11.Data(event.data)))
+                    new = passed.rest(bytes(event.data), offset)
+                    offset += len(event.data)
+                    await _pass_on(writer, link.send(h11.Data(new)) if new else None)
         except (OSError, h11.RemoteProtocolError):
-            raise _Cut from None
+            passed.cuts += 1
+            if passed.cuts > _RESUMES or len(passed.body) > _MAX_BUFFERED_REPLY:
+                raise _Cut from None
+            raise _Vanished(reached=True) from None
+        if offset < len(passed.body):
+            raise _Cut
         await _send(writer, link.send(h11.EndOfMessage()))
 
     async def _say(

@@ -45,8 +45,8 @@ prelude_replays = 40
 on_tool_miss = "live"
 
 [run]
-coder_seconds = 90
-iterations = 4
+coder_seconds = 240
+iterations = 2
 
 [swap]
 bake_seconds = 10

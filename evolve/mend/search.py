@@ -95,7 +95,7 @@ def mend(repo: Mapping[str, bytes], runner: Runner, config: Config) -> Result:
         runner,
         {path: module.data for path, module in modules.items()},
         first.failing,
-        limit=2.5 * first.seconds + 1 if first.exit_code is not None else config.run_seconds,
+        limit=3 * first.seconds + 2 if first.exit_code is not None else config.run_seconds,
         deadline=start + config.budget_seconds,
         runs=2,
     )

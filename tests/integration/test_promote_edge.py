@@ -270,6 +270,32 @@ def test_a_reply_cut_before_its_end_is_asked_for_again_with_the_same_id(rig: Rig
     assert [mark.status for mark in rig.edge.turns(7, 0)] == [0, 200]
 
 
+def test_a_stream_that_was_cut_goes_on_where_it_stopped(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    answers = [head + b"5\r\nfir", head + b"5\r\nfirst\r\n", b"", head + b"a\r\nfirst then\r\n0\r\n\r\n"]
+    service = Scripted(path, lambda link, _: link.sendall(answers.pop(0)))
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    status, _, body = send(rig, "POST", "/v1/chat/completions", b"{}")
+    service.close(path)
+    assert (status, body) == (200, b"first then")
+    ids = {line for seen in service.seen for line in seen.split(b"\r\n") if line.startswith(b"x-request-id")}
+    assert len(ids) == 1
+
+
+def test_a_stream_that_goes_on_with_other_words_is_seen_to_be_cut(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    answers = [head + b"5\r\nfirst\r\n", head + b"5\r\nother\r\n0\r\n\r\n"]
+    service = Scripted(path, lambda link, _: link.sendall(answers.pop(0)))
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    with pytest.raises(http.client.IncompleteRead):
+        send(rig, "POST", "/v1/chat/completions", b"{}")
+    service.close(path)
+
+
 def test_a_stream_is_passed_on_as_it_comes_and_a_cut_one_is_seen_to_be_cut(rig: Rig, tmp_path: Path) -> None:
     path, more = tmp_path / "s.sock", threading.Event()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
