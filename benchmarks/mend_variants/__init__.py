@@ -3,7 +3,7 @@
 Three of each of the demo's kinds, planted elsewhere in the harness and in other shapes. They were written before any
 repair run, by somebody who did not know how the tool works, and none was changed after its result was known.
 
-    python -m benchmarks.mend_variants [NAME ...] [--json] [--seed N] [--check]
+    python -m benchmarks.mend_variants [NAME ...] [--json] [--seed N] [--coder mend|undo] [--check]
 """
 
 from dataclasses import dataclass

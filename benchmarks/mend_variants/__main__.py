@@ -15,22 +15,28 @@ def say(name: str, text: str) -> None:
     print(f"{name}: {text}", file=sys.stderr, flush=True)
 
 
+def counted(failed: dict[str, int]) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in failed.items())
+    return f"{sum(failed.values())} ({parts})" if failed else "0"
+
+
 def table(results: list[Result]) -> str:
-    rows = [
-        "| variant | failed before | visible / held out / regression | verdict | repaired | change | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ("variant", "failed before", "visible / held out / regression", "verdict")
+    rows = [(*heads, "failed after", "repaired", "change", "seconds"), ("---",) * 8]
     for r in results:
-        failed = (
-            f"{sum(r.failed.values())} of {r.sent} ({', '.join(f'{k} {v}' for k, v in r.failed.items())})"
-        )
-        change = "none" if not r.diff else "the inverse" if r.is_inverse else f"another, {', '.join(r.files)}"
-        sizes = f"{r.visible} / {r.held_out} / {r.regression}"
-        repaired = "yes" if r.repaired else "no"
         rows.append(
-            f"| {r.name} | {failed} | {sizes} | {r.verdict} | {repaired} | {change} | {r.seconds:.0f} |"
+            (
+                r.name,
+                f"{counted(r.failed)} of {r.sent}",
+                f"{r.visible} / {r.held_out} / {r.regression}",
+                r.verdict,
+                "no candidate" if r.failed_after is None else counted(r.failed_after),
+                "yes" if r.repaired else "no",
+                "none" if not r.diff else "the inverse" if r.is_inverse else f"another, {', '.join(r.files)}",
+                f"{r.seconds:.0f}",
+            )
         )
-    return "\n".join(rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> int:
@@ -38,6 +44,12 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     parser.add_argument("--json", action="store_true", dest="as_json")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--coder",
+        choices=("mend", "undo"),
+        default="mend",
+        help="undo: takes the patch back; what the gate says of the right repair",
+    )
     parser.add_argument(
         "--check",
         action="store_true",
@@ -54,7 +66,7 @@ def main() -> int:
         if options.check or variant is None:
             results.append(check(variant, options.seed, progress))
         else:
-            results.append(play(variant, options.seed, progress))
+            results.append(play(variant, options.seed, options.coder, progress))
     if options.as_json:
         print(
             json.dumps({"seed": options.seed, "variants": [dataclasses.asdict(r) for r in results]}, indent=2)

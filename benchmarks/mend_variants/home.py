@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,10 +23,14 @@ APPLIES = {
     "settings": "^/settings",
     "letter": "(?i)^write to customer",
 }
-TIME_SERVER = """
+MORE = """
 [tools.time]
 command = "{python}"
 args = ["{home}/world/clock.py"]
+
+[coders.undo]
+argv = ["git", "-C", "{{repo}}", "apply", "--reverse", "{patches}/{defect}"]
+mounts = ["{patches}"]
 """
 
 
@@ -38,21 +42,29 @@ def lay_out(tree: Path, defects: Sequence[Path]) -> None:
     policy.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
-def prepare_home(home: Path, model_port: int, defects: Sequence[Path]) -> DemoHome:
-    prepared = prepare(home, model_port, partial(lay_out, defects=defects))
+def prepare_home(
+    home: Path, model_port: int, defect: Path | None, lay_out_tree: Callable[[Path], None] | None = None
+) -> DemoHome:
+    """A home whose substrate is the harness with the defect, or else what `lay_out_tree` writes.
+
+    Besides `mend` there is a coder `undo`, which knows the defect and takes it back.
+    """
+    planted = partial(lay_out, defects=[defect] if defect else [])
+    prepared = prepare(home, model_port, lay_out_tree or planted)
     for name in ("clock.py", "desk.py"):
         shutil.copy(WORLD / name, home / "world" / name)
     file = home / FILE_NAME
-    file.write_text(_more(file.read_text(encoding="utf-8"), home), encoding="utf-8")
+    file.write_text(_more(file.read_text(encoding="utf-8"), home, defect), encoding="utf-8")
     return prepared
 
 
-def _more(configuration: str, home: Path) -> str:
+def _more(configuration: str, home: Path, defect: Path | None) -> str:
     """The demo's `talk` takes whatever it does not know for small talk: the desk's own stands in for it."""
     demos, own = (f'file = "world/{name}.py"\nfunction = "talk_rule"' for name in ("requirements", "desk"))
     rules = (
         RULE.format(name=name, applies=applies).replace("requirements.py", "desk.py")
         for name, applies in APPLIES.items()
     )
-    server = TIME_SERVER.format(python=sys.executable, home=home)
-    return configuration.replace(demos, own) + server + "".join(rules)
+    name = defect.name if defect else "nothing"
+    more = MORE.format(python=sys.executable, home=home, patches=WORLD.parent, defect=name)
+    return configuration.replace(demos, own) + more + "".join(rules)

@@ -2,6 +2,7 @@
 
 import ast
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from evolve.demo.play import FLAGGED_SHARE
 from evolve.demo.processes import model_server
 from evolve.demo.setup import REQUESTER
 from evolve.demo.traffic import Answer, Users, flag
+from evolve.errors import Refused
 from evolve.product import Product
 from evolve.sealing import policy_of, seal_batch
 from evolve.tables import CandidateRow, RunRow
@@ -45,7 +47,10 @@ class Result:
     regression: int = 0
     verdict: str = ""
     reason: str = ""
+    failed_after: dict[str, int] | None = None
+    """The same requests again, to the candidate: the gate judges by its cases, this by all of the traffic."""
     repaired: bool = False
+    """The gate said so, and nothing fails afterwards."""
     trials: int = 0
     seconds: float = 0.0
     """Of the run alone: baseline, coder, trials, verdict."""
@@ -64,8 +69,22 @@ def check(variant: Variant | None, seed: int, progress: Progress) -> Result:
         return result
 
 
-def play(variant: Variant, seed: int, progress: Progress) -> Result:
+def play(variant: Variant, seed: int, coder: str, progress: Progress) -> Result:
     result = Result(variant.name)
+    with tempfile.TemporaryDirectory(prefix="mend-variant-tree-") as folder:
+        candidate = Path(folder) / "candidate"
+        _repair(variant, seed, coder, candidate, result, progress)
+        if candidate.exists():
+            result.failed_after = _send_to_tree(candidate, seed)
+            progress(f"the same requests to the candidate, wrong: {result.failed_after}")
+    result.repaired = result.verdict == "converged" and result.failed_after == {}
+    return result
+
+
+def _repair(
+    variant: Variant, seed: int, coder: str, candidate: Path, result: Result, progress: Progress
+) -> None:
+    """`candidate` becomes the tree that the run proposed, if it proposed one."""
     with _stage(variant) as (product, url):
         wrong = _send(product, url, seed, result, progress)
         for answer in random.Random(seed).sample(wrong, int(len(wrong) * FLAGGED_SHARE)):
@@ -73,17 +92,32 @@ def play(variant: Variant, seed: int, progress: Progress) -> Result:
         run_intake(product)
         batch_id = _biggest_ready(product, result)
         if batch_id is not None:
-            _seal(product, batch_id, result, progress)
-            _evolve(product, batch_id, seed, result, progress)
-    return result
+            try:
+                _seal(product, batch_id, result, progress)
+            except Refused as refused:
+                result.verdict, result.reason = "not sealed", refused.message
+                return
+            _evolve(product, batch_id, seed, coder, candidate, result, progress)
+
+
+def _send_to_tree(tree: Path, seed: int) -> dict[str, int]:
+    def lay_out_tree(target: Path) -> None:
+        shutil.copytree(tree, target, dirs_exist_ok=True)
+
+    after = Result("")
+    with _stage(None, lay_out_tree) as (product, url):
+        _send(product, url, seed, after, lambda _: None)
+    return after.failed
 
 
 @contextmanager
-def _stage(variant: Variant | None) -> Iterator[tuple[Product, str]]:
+def _stage(
+    variant: Variant | None, lay_out_tree: Callable[[Path], None] | None = None
+) -> Iterator[tuple[Product, str]]:
     """A running installation in a folder of its own, gone afterwards. Yields it and the service's address."""
     with tempfile.TemporaryDirectory(prefix="mend-variant-") as folder, model_server(MODEL) as port:
         home = Path(folder) / "home"
-        prepare_home(home, port, [variant.patch] if variant else [])
+        prepare_home(home, port, variant.patch if variant else None, lay_out_tree)
         with Product.open(home) as product:
             try:
                 started = agent.start(product, REQUESTER, "the benchmark begins", lambda _: None)
@@ -132,7 +166,15 @@ def _seal(product: Product, batch_id: str, result: Result, progress: Progress) -
     progress(f"sealed: {sealed.title}: {sizes}")
 
 
-def _evolve(product: Product, batch_id: str, seed: int, result: Result, progress: Progress) -> None:
+def _evolve(
+    product: Product,
+    batch_id: str,
+    seed: int,
+    coder: str,
+    candidate: Path,
+    result: Result,
+    progress: Progress,
+) -> None:
     started = time.monotonic()
     run_id = evolution.start_run(
         product,
@@ -140,7 +182,7 @@ def _evolve(product: Product, batch_id: str, seed: int, result: Result, progress
         requester=REQUESTER,
         reason="users get wrong answers",
         seed=seed,
-        options={"coder": "mend"},
+        options={"coder": coder},
     )
     evolution.work_on(product, run_id, lambda stage, text: progress(f"{stage}: {text}"))
     result.seconds = round(time.monotonic() - started, 1)
@@ -148,8 +190,7 @@ def _evolve(product: Product, batch_id: str, seed: int, result: Result, progress
         run = runs.get_run(session, run_id)
         candidates = session.exec(select(CandidateRow).where(CandidateRow.run_id == run_id)).all()
     result.verdict, result.reason, result.trials = run.verdict or run.state, run.verdict_reason, run.trials
-    result.repaired = run.verdict == "converged"
-    _look_at(product, _chosen(run, candidates), result)
+    _look_at(product, _chosen(run, candidates), candidate, result)
 
 
 def _chosen(run: RunRow, candidates: Sequence[CandidateRow]) -> CandidateRow | None:
@@ -158,16 +199,15 @@ def _chosen(run: RunRow, candidates: Sequence[CandidateRow]) -> CandidateRow | N
     return next(iter(of_run), max(candidates, key=lambda row: row.iteration, default=None))
 
 
-def _look_at(product: Product, row: CandidateRow | None, result: Result) -> None:
+def _look_at(product: Product, row: CandidateRow | None, candidate: Path, result: Result) -> None:
     if row is None:
         return
     result.diff = product.store.blobs.get(row.diff_blob).decode(errors="replace")
     result.files = [line[6:] for line in result.diff.splitlines() if line.startswith("+++ b/")]
+    worktree.export_tree(product.settings.substrate_repository, row.commit, candidate)
     with tempfile.TemporaryDirectory() as folder:
-        pristine, candidate = Path(folder) / "pristine", Path(folder) / "candidate"
-        pristine.mkdir()
+        pristine = Path(folder)
         lay_out(pristine, [])
-        worktree.export_tree(product.settings.substrate_repository, row.commit, candidate)
         result.is_inverse = _code(pristine) == _code(candidate)
 
 
