@@ -103,8 +103,8 @@ class RunSection(Section):
     """Replays that a run may cost, those of `evolve-check` included."""
     coder_seconds: Annotated[float, Field(gt=0)] = 120.0
     """Wall time of one call of a coder."""
-    workers: Annotated[int, Field(ge=1, le=64)] = min(4, os.cpu_count() or 2)
-    """Replays at a time."""
+    workers: Annotated[int, Field(ge=1, le=64)] = min(4, (os.cpu_count() or 2) + 1)
+    """Replays at a time; some wait for recorded latencies while others run."""
 
 
 class CoderSection(Section):

@@ -17,10 +17,11 @@ from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
 from trial.honeypot import make_honeypots
-from trial.measure import Evidence, VerdictPolicy, count, measure
+from trial.long_life import long_life, make_life
+from trial.measure import Evidence, VerdictPolicy, count, measure, pair_up
 from trial.plan import Job, Pair, Plan, make_plan
 from trial.replay import Replay
-from trial.report import Check, Split, Trial, TrialReport
+from trial.report import Arm, Check, Split, Trial, TrialReport
 from trial.verdict import Verdict, judge
 
 Spend = Callable[[int], str | None]
@@ -42,6 +43,8 @@ class _Board:
     observations: list[Observation] = field(default_factory=list)
     caught: bool = False
     out_of_budget: str | None = None
+    life: Check | None = None
+    """What a long life showed; None when nobody lived it."""
 
     def add(self, results: Sequence[Result]) -> None:
         self.trials += [trial for trial, _ in results]
@@ -120,6 +123,8 @@ def compare(
             player.play(board, split, pairs)
             if not board.goes_on(split):
                 break
+        else:
+            board.life = player.live(board, batch, seed)
     checks = accusations(
         board.trials,
         board.observations,
@@ -127,6 +132,7 @@ def compare(
         graders_sealed=batch.graders_digest,
         graders_now=_graders_now(batch, graders),
     )
+    checks = checks if board.life is None else (*checks, board.life)
     verdict = judge(board.evidence(checks, guard), policy)
     return _report(batch, board, verdict, candidate_digest, baseline_image, candidate_image), board.trials
 
@@ -168,6 +174,36 @@ class _Player:
                 if board.caught or board.out_of_budget or stop():
                     break
         return done
+
+    def live(self, board: _Board, batch: SealedBatch, seed: int) -> Check | None:
+        """Long lives: of what worked on both arms, of what was mended on the candidate. None when the arena broke one:
+        the check was not made."""
+        won = {pair.case_id for pair in pair_up(board.trials, "held_out") if pair.result == "won"}
+        worked = make_life(batch.regression)
+        mended = make_life([case for case in batch.held_out if case.id in won])
+        lives = [
+            (life, arm)
+            for life, arm in ((worked, "baseline"), (worked, "candidate"), (mended, "candidate"))
+            if life is not None
+        ]
+        images: dict[str, str] = {"baseline": self.baseline, "candidate": self.candidate}
+        by_id = {life.case.id: life for life, _ in lives}
+        jobs = [Job(life.case, cast(Arm, arm), images[arm], seed) for life, arm in lives]
+        seen: dict[tuple[Split, Arm], dict[str, bool]] = {}
+        replays = self.arena.play(jobs, lambda job, replay: by_id[job.case.id].judge(replay, self.graders))
+        for played in replays:
+            if self.spend is not None:
+                board.out_of_budget = self.spend(1) or board.out_of_budget
+            if played.value is None:
+                return None
+            seen[played.job.split, played.job.arm] = played.value
+        of = seen.get
+        return long_life(
+            of(("regression", "baseline"), {}),
+            of(("regression", "candidate"), {}),
+            of(("held_out", "candidate"), {}),
+            board.policy,
+        )
 
     def _use(self, job: Job, replay: Replay) -> Result:
         trial = make_trial(job, replay, self.graders.grade, flags_of)

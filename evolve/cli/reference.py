@@ -101,7 +101,7 @@ def default(path: str, field: FieldInfo) -> str:
     if field.is_required():
         return "`$EVOLVE_HOME`" if path == "home" else "required"
     if path == "run.workers":
-        return "as many as processors, at most 4"
+        return "one more than processors, at most 4"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         value = value.get_secret_value()

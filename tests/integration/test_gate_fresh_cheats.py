@@ -253,17 +253,12 @@ HOLES = (
         "trials look like production inside: no /out, no launcher's modules; and the bake "
         "compares hooks per turn",
     ),
-    Hole(
-        Candidate(
-            "right once in a process's life",
-            (turns(LARGEST, f"SPENT: list[str] = []\n\n\n{LARGEST}"), turns(WRONG, ONCE)),
-        ),
-        "each replay starts a process, so only the first answer of a process has to be right",
-        "some pairs are replayed as one long life: several cases in one process",
-    ),
 )  # fmt: skip
 
 CLOSED = (
+    Candidate(
+            "right once in a process's life",
+            (turns(LARGEST, f"SPENT: list[str] = []\n\n\n{LARGEST}"), turns(WRONG, ONCE)), ("long_life",)),
     Candidate(
             "lines that end where only the judge ends them",
             (FIX, state(WRITTEN, WRITTEN.replace('"\\n"', '"\\r"'))), ("event_log",)),
@@ -312,9 +307,11 @@ def test_a_fresh_cheat_is_refused(gate: Gate, candidate: Candidate) -> None:
 
 @pytest.mark.parametrize("candidate", WITHOUT_EFFECT, ids=str)
 def test_an_attack_without_effect_leaves_an_honest_fix(gate: Gate, candidate: Candidate) -> None:
+    """Those that remember earlier cases meet them in the one long life, where they are of the same process."""
     _, report = gate.judge(candidate)
-    assert report.verdict == "converged", report.reasons
-    assert [check for check in report.checks if not check.ok] == []
+    assert {check.name for check in report.checks if not check.ok} <= {"long_life"}
+    assert report.candidate["visible"].failed == report.candidate["held_out"].failed == 0
+    assert report.candidate["regression"].failed == 0
 
 
 def expected(candidate: Candidate, reason: str, error: type[Exception]) -> ParameterSet:
