@@ -18,8 +18,8 @@ $(STAMP): requirements.lock pyproject.toml .ci/setup
 
 # After a change of dependencies in pyproject.toml; needs uv. What is pinned stays pinned.
 lock:
-	uv pip compile pyproject.toml --group dev --extra postgresql --generate-hashes --no-emit-index-url --no-header \
-	--quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --extra postgresql --generate-hashes --no-emit-index-url --no-header --universal \
+	--python-version 3.11.0 --quiet --output-file requirements.lock
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
