@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Whole files, for what a file's tests share is made once.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: demo test lint unit integration e2e bench soak setup lock browser clean
 
@@ -28,10 +30,10 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
 
 integration: $(STAMP)
-	$(BIN)/pytest tests/integration -m "not soak"
+	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
 e2e: $(STAMP) browser
 	$(BIN)/pytest tests/e2e -m "not soak"

@@ -4,7 +4,7 @@ It runs in the coders' sandbox like any other. The defect that is left in REPO i
 fault of KIND is written into the service:
 
   never_healthy   does not start on a state of real size when the gateway is there
-  bad_in_bake     ends itself after some dozens of turns
+  bad_in_bake     ends itself after some dozens of turns on a state of real size
 """
 
 import subprocess
@@ -24,7 +24,9 @@ FAULTS = {
         "harness/memory.py",
         "    def commit(self, effect: Effect) -> None:\n",
         "        import os\n\n        self._turns = getattr(self, '_turns', 0) + 1\n"
-        "        if self._turns > 60:\n            os._exit(70)\n",
+        "        if self._turns > 60:\n"
+        '            if self._db.execute("SELECT count(*) FROM sessions").fetchone()[0] > 100:\n'
+        "                os._exit(70)\n",
     ),
 }
 
