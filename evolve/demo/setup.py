@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from containers.shim.files import wipe
 from evolve.errors import BadInput, Broken
 from evolve.home import add_person, create_home
 from evolve.settings import FILE_NAME, load_settings
@@ -101,7 +102,8 @@ def prepare(home: Path, model_port: int, lay_out: Callable[[Path], None] | None 
     if home.exists():
         if not (home / MARK).exists() and any(home.iterdir()):
             raise BadInput(f"{home}: exists and is no demo's folder", hint="name another with --dir")
-        shutil.rmtree(home)
+        wipe(str(home))  # images and layers in it are read-only, which stops an ordinary user's rmtree
+        home.rmdir()
     create_home(home, lay_out or lay_out_with, "separate")
     shutil.copytree(WORLD, home / "world", ignore=shutil.ignore_patterns("__pycache__"))
     (home / FILE_NAME).write_text(_configuration(home, model_port), encoding="utf-8")
