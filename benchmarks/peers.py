@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,7 @@ def accepts(path: Path) -> bool:
         return True
 
 
-class Peer:
+class Peer(ABC):
     """State, socket and export folders; a subclass starts and kills the service."""
 
     def __init__(self, gateway: Path) -> None:
@@ -81,11 +82,13 @@ class Peer:
         shutil.copytree(self.folder / "state", out)
         return out
 
+    @abstractmethod
     def start(self, env: Mapping[str, str]) -> None:
-        raise NotImplementedError
+        """Start the service; `begin` waits until it listens."""
 
+    @abstractmethod
     def kill(self) -> None:
-        raise NotImplementedError
+        """End it at once."""
 
     def close(self) -> None:
         self._memory.cleanup()
