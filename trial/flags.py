@@ -32,9 +32,10 @@ _FAR_FUTURE = 1e12
 
 def flags_of(case: CaseContent, replay: Replay) -> tuple[str, ...]:
     """What one replay says against its candidate. Usable as the arena's flagger."""
+    stored = replace(replay, events=storable(replay.events))
     found = {
         "reported_calls": reported_calls(replay),
-        "event_log": event_log(replace(replay, events=storable(replay.events))) or told_turns(case, replay),
+        "event_log": event_log(stored) or told_turns(case, stored),
         "clock": clock(replay, now=time.time()),
         "truncated": truncated(replay.turn) if replay.turn.status is not None else None,
         "reply_form": reply_form(case, replay),
@@ -95,7 +96,7 @@ def storable(events: Iterable[dict[str, object]]) -> tuple[dict[str, object], ..
 
 
 def told_turns(case: CaseContent, replay: Replay) -> str | None:
-    """Which turn was logged with another request or answer than it had."""
+    """Which turn was logged with another request or answer than it had. Wants events that are `storable`."""
     told: dict[object, dict[str, object]] = {}
     for event in replay.events:
         told.setdefault((event.get("kind"), event.get("turn")), event)
@@ -104,7 +105,7 @@ def told_turns(case: CaseContent, replay: Replay) -> str | None:
             continue
         started = told.get(("turn_started", sent.request_id), {})
         ended = told.get(("turn_ended", sent.request_id), {})
-        if started.get("body", sent.body) != sent.body:
+        if _text(started.get("body", sent.body)) != _text(sent.body):
             return f"turn {sent.request_id} is logged with another request than it got"
         if ended.get("status", got.status) != got.status or not _is_same_answer(ended, got):
             return f"turn {sent.request_id} is logged with another answer than it gave"
@@ -115,9 +116,12 @@ def _is_same_answer(ended: Mapping[str, object], got: ReplayedTurn) -> bool:
     """A stream is logged as the answer that its parts make up."""
     if "reply" not in ended:
         return True
-    if isinstance(got.reply, list):
+    if not isinstance(got.reply, list):
+        return _text(ended["reply"]) == _text(got.reply)
+    try:
         return answer_text(replace(got, reply=ended["reply"])) == answer_text(got)
-    return ended["reply"] == got.reply
+    except RecursionError:
+        return False
 
 
 def reply_form(case: CaseContent, replay: Replay) -> str | None:

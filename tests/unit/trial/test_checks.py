@@ -104,6 +104,15 @@ def test_a_turn_logged_with_other_words_than_it_had() -> None:
     assert "answer" in str(told_turns(CASE, replay([{**ended, "reply": whole}], reply=parts[:1])))
 
 
+def test_a_hostile_log_accuses_and_never_breaks_the_judge() -> None:
+    odd = [
+        {"kind": [], "turn": {}},
+        {"kind": "turn_ended", "turn": ["r1"]},
+        {"id": [], "kind": "turn_started"},
+    ]
+    assert any(flag.startswith("event_log: ") for flag in flags_of(CASE, replay(odd)))
+
+
 def test_a_stream_that_nobody_asked_for() -> None:
     assert "none was asked for" in str(reply_form(CASE, replay([], reply=[])))
     asked = CASE.model_copy(update={"turn": CASE.turn.model_copy(update={"body": {"stream": True}})})
