@@ -111,6 +111,11 @@ def test_a_hostile_log_accuses_and_never_breaks_the_judge() -> None:
         {"id": [], "kind": "turn_started"},
     ]
     assert any(flag.startswith("event_log: ") for flag in flags_of(CASE, replay(odd)))
+    whole = {"v": 1, "ts": 1.0, "session": "s", "turn": "r1", "seq": 0}
+    began = whole | {"id": "0" * 26, "kind": "turn_started", "path": "/", "body": {}, "clock": 1.0}
+    ended = whole | {"id": "1" * 26, "kind": "turn_ended", "status": 200, "reply": {"ok": True}, "ms": 1.0}
+    told = [*odd, began, ended | {"timed_out": False}]
+    assert not any(flag.startswith("event_log: ") for flag in flags_of(CASE, replay(told)))
 
 
 def test_a_stream_that_nobody_asked_for() -> None:
