@@ -7,14 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from containers.runtime import ImageRef, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
-from containers.shim.files import wipe
+from containers.shim.files import COVERAGE_BYTES, EXPORT_BYTES, wipe
 from containers.substrate import SubstrateManifest
 
 GRACE_SECONDS = 30.0
-_MAX_ANSWER = 1 << 20
+COVERAGE_FILE = "coverage.json"
+EPOCH = "1"
+_MAX_ANSWER = 8 << 20
 _MAX_SOCKET_PATH = 107
 
 
@@ -56,7 +58,7 @@ class Shard:
             raise RuntimeBroken(f"{self._agent}: too long for a unix socket; use a shorter EVOLVE_HOME")
         for folder in (self._agent, self._out):
             folder.mkdir(parents=True, exist_ok=True)
-        mounts = [Mount(self._agent, "/run/agent", writable=True), Mount(self._out, "/out", writable=True)]
+        mounts = [Mount(self._agent, "/run/agent", writable=True), Mount(_control(workdir), "/ctl")]
         if gateway_dir is not None:
             mounts.append(Mount(gateway_dir, "/run/gateway"))
         if tree is not None:
@@ -68,6 +70,7 @@ class Shard:
             env={
                 "AGENT_SOCKET": "/run/agent/agent.sock",
                 "GATEWAY_SOCKET": "/run/gateway/gateway.sock",
+                "INSTANCE_EPOCH": EPOCH,
                 "STATE_DIR": "/state",
             },
             mounts=tuple(mounts),
@@ -108,12 +111,45 @@ class Shard:
 
     def end(self) -> Path:
         """Kill the case, wipe, and return the folder with what it left in its state directory, valid until
-        the next `begin`. Raises ServiceFailed when that was too much to carry over: a cut result must never
+        the next `end`. Raises ServiceFailed when that was too much to carry over: a cut result must never
         count as whole."""
         answer = self._ask({"op": "end"}, 0.0)
+        self._receive(answer)
         if answer.get("truncated"):
             raise ServiceFailed(answer.get("exit"), "the state directory is larger than what may be exported")
         return self._out
+
+    def _receive(self, answer: dict[str, Any]) -> None:
+        """Names and sizes are what a case left, and PID 1 may have fallen to it."""
+        files = [(str(name), int(size)) for name, size in answer["files"]]
+        if answer.get("coverage") is not None:
+            files.append((COVERAGE_FILE, int(answer["coverage"])))
+        if sum(size for _, size in files) > EXPORT_BYTES + COVERAGE_BYTES or any(
+            size < 0 for _, size in files
+        ):
+            raise self._broken("the launcher sends more than it may")
+        wipe(str(self._out))
+        deadline = time.monotonic() + GRACE_SECONDS
+        for name, size in files:
+            parts = name.split("/")
+            if not {"", ".", ".."}.isdisjoint(parts) or "\0" in name:
+                raise self._broken(f"the launcher sends a file named {name!r}")
+            path = self._out.joinpath(*parts)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    self._copy(file, size, deadline)
+            except OSError as error:
+                raise self._broken(f"cannot keep {name!r}: {error.strerror}") from None
+
+    def _copy(self, file: IO[bytes], size: int, deadline: float) -> None:
+        while size > 0:
+            if not self._buffer:
+                self._fill(deadline)
+            part = self._buffer[:size]
+            file.write(part)
+            del self._buffer[: len(part)]
+            size -= len(part)
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], timeout: float) -> tuple[int | None, str]:
         """Run one of the substrate's own checks in fresh state: (exit code or None after `timeout`, end of
@@ -157,23 +193,37 @@ class Shard:
         return answer
 
     def _line(self, deadline: float) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _MAX_ANSWER:
+                raise self._broken("the launcher went away")
+            self._fill(deadline)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _fill(self, deadline: float) -> None:
         stdout = self._instance.stdout
         if stdout is None:
             raise self._broken("the launcher is closed")
         poller = select.poll()
         poller.register(stdout, select.POLLIN)
-        while (end := self._buffer.find(b"\n")) < 0:
-            left = deadline - time.monotonic()
-            if left <= 0 or not poller.poll(left * 1000):
-                raise self._broken("the launcher did not answer in time")
-            chunk = stdout.read(65536)
-            if not chunk or len(self._buffer) > _MAX_ANSWER:
-                raise self._broken("the launcher went away")
-            self._buffer += chunk
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line
+        left = deadline - time.monotonic()
+        if left <= 0 or not poller.poll(left * 1000):
+            raise self._broken("the launcher did not answer in time")
+        chunk = stdout.read(65536)
+        if not chunk:
+            raise self._broken("the launcher went away")
+        self._buffer += chunk
 
     def _broken(self, what: str) -> RuntimeBroken:
         tail = self._runtime.logs(self._instance, 2000)
         return RuntimeBroken(f"{self._instance.name}: {what}; its log ends: {tail[-400:]!r}")
+
+
+def _control(workdir: Path) -> Path:
+    """What a live instance finds at /ctl: a case must not see by a missing file that it is one."""
+    folder = workdir / "ctl"
+    folder.mkdir(exist_ok=True)
+    (folder / ".lock").touch(mode=0o644)
+    (folder / ".owner").write_text(EPOCH)
+    return folder

@@ -71,7 +71,7 @@ class Arena:
         `model_name`: what the service is told in production too."""
         self._manifest, self._retries = manifest, retries
         self._replay_limits = replay_limits or ReplayLimits()
-        self._env = {"MODEL_NAME": model_name, "TOOL_SERVERS": ",".join(tool_servers), "INSTANCE_EPOCH": "1"}
+        self._env = {"MODEL_NAME": model_name, "TOOL_SERVERS": ",".join(tool_servers)}
         self._workers = workers
         self._seats = Seats(runtime, manifest, workdir, gateway_config, limits or Limits(), 2 * workers)
         self._stops: set[Stop] = set()

@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from containers.runtime import RuntimeBroken
-from containers.shard import ServiceFailed, Shard
+from containers.shard import COVERAGE_FILE, ServiceFailed, Shard
 from containers.substrate import SubstrateManifest
 from evidence.cases import CaseContent, RecordedCall, RecordedTurn
 from trial.gateway import ReplayGateway
 from trial.turns import ReplayedTurn, Stop, send_turn
 
-COVERAGE_FILE = "coverage.json"
 MAX_EVENTS = 16 << 20
 
 

@@ -94,6 +94,8 @@ def _run_module(module: str, arguments: list[str], trace_into: str | None) -> No
 
     sys.path[:] = [APP, DEPS, *(entry for entry in sys.path if entry not in ("/shim", APP, DEPS))]
     sys.argv[:] = [module, *arguments]
+    for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+        del sys.modules[name]  # a trial's PID 1 has others than production's
     tracer = cover.start(APP, trace_into + ".marked") if trace_into else None
     code = 1
     try:

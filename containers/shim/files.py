@@ -1,11 +1,14 @@
-"""Wiping and exporting trees that untrusted code has made: no links followed, no recursion, everything
+"""Wiping and reading trees that untrusted code has made: no links followed, no recursion, everything
 capped."""
 
 import os
 import stat
 
+EXPORT_BYTES = 64 << 20
+COVERAGE_BYTES = 16 << 20
 MAX_FILES = 20_000
 MAX_DEPTH = 32
+MAX_NAME = 1024
 
 
 def wipe(top: str) -> None:
@@ -51,43 +54,45 @@ def _unlink(name: str, folder: int) -> bool:
         return False
 
 
-def export(source: str, target: str, cap: int) -> dict[str, object]:
-    """Copy regular files from `source` to the empty `target`. Links and special files are refused and named;
-    `truncated` is true when anything was left out for size."""
-    refused: list[str] = []
-    left, files, truncated = cap, 0, False
+def listing(top: str, cap: int) -> tuple[list[tuple[str, int]], bool]:
+    """Regular files below `top` with their sizes, `cap` bytes at most; links and special files are not among them.
+    True beside it when anything was left out for size. Nobody may write meanwhile."""
+    found: list[tuple[str, int]] = []
+    left, truncated = cap, False
     folders = [("", 0)]
     while folders:
         relative, depth = folders.pop()
-        with os.scandir(os.path.join(source, relative)) as entries:
-            listing = sorted(entries, key=lambda entry: entry.name)
-        for entry in listing:
+        with os.scandir(os.path.join(top, relative)) as entries:
+            here = sorted(entries, key=lambda entry: entry.name)
+        for entry in here:
             name = os.path.join(relative, entry.name)
             info = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(info.st_mode):
+            if len(os.fsencode(name)) > MAX_NAME:
+                truncated = True
+            elif stat.S_ISDIR(info.st_mode):
                 if depth >= MAX_DEPTH:
                     truncated = True
                     continue
                 os.chmod(entry.path, 0o700)
-                os.mkdir(os.path.join(target, name))
                 folders.append((name, depth + 1))
-            elif not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
-                refused.append(name)
-            elif info.st_size > left or files >= MAX_FILES:
-                truncated = True
-            else:
-                _copy(entry.path, os.path.join(target, name), info.st_size)
-                left, files = left - info.st_size, files + 1
-    return {"refused": refused[:100], "truncated": truncated}
+            elif stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
+                if info.st_size > left or len(found) >= MAX_FILES:
+                    truncated = True
+                    continue
+                found.append((name, info.st_size))
+                left -= info.st_size
+    return found, truncated
 
 
-def _copy(source: str, target: str, size: int) -> None:
-    os.chmod(source, 0o600)
-    reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+def send(path: str, size: int, pipe: int) -> None:
+    """The first `size` bytes of a file that has them."""
+    os.chmod(path, 0o600)
+    reader = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        while size > 0 and (sent := os.sendfile(writer, reader, None, size)):
+        while size > 0:
+            sent = os.sendfile(pipe, reader, None, size)
+            if sent == 0:
+                raise OSError(f"{path} is shorter than it was")
             size -= sent
     finally:
         os.close(reader)
-        os.close(writer)

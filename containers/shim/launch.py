@@ -1,4 +1,8 @@
-"""`@launch`: replays case after case in forks of one preloaded interpreter, each from fresh state."""
+"""`@launch`: replays case after case in forks of one preloaded interpreter, each from fresh state.
+
+One JSON object a line on standard input, one on standard output. After the answer to `end` come the bytes of the files that
+it lists, one after the other: no folder of the host is there for a case to see or to fill.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import json
 import os
 import signal
 import socket
+import stat
 import time
 
 from . import child, files
 from .keeper import Keeper
+from .serve import beat
 
 TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
@@ -17,10 +23,8 @@ if TYPE_CHECKING:
 
 AGENT_SOCKET = "/run/agent/agent.sock"
 COVERAGE = "/tmp/.coverage.json"
-OUT = "/out"
-FRESH = ("/state", "/tmp", "/run/agent", "/dev/shm")
-EXPORT_BYTES = 64 << 20
-COVERAGE_BYTES = 16 << 20
+STATE = "/state"
+FRESH = (STATE, "/tmp", "/run/agent", "/dev/shm")
 DRAIN_SECONDS = 3.0
 MAX_LINE = 1 << 20
 
@@ -35,6 +39,7 @@ class Launcher:
         os.close(null)
         self._coverage = False
         self._begun = False
+        self._to_send: list[tuple[str, int]] = []
 
     def run(self) -> int:
         operations = {"begin": self._begin, "run": self._run, "mark": self._mark, "end": self._end}
@@ -43,8 +48,14 @@ class Launcher:
             if request["op"] == "quit":
                 break
             answer = operations[request["op"]](request)
-            os.write(self._reply, (json.dumps(answer) + "\n").encode())
+            self._answer((json.dumps(answer) + "\n").encode())
+            if request["op"] == "end":
+                self._send_files()
         return 0
+
+    def _answer(self, line: bytes) -> None:
+        while line:
+            line = line[os.write(self._reply, line) :]
 
     def _request(self) -> dict[str, Any] | None:
         lines = self._keeper.lines
@@ -80,9 +91,9 @@ class Launcher:
 
     def _begin(self, request: dict[str, Any]) -> dict[str, Any]:
         self._fresh()
-        files.wipe(OUT)  # what the last case left is no business of this one
         self._begun, self._coverage = True, bool(request.get("coverage"))
         self._spawn(request.get("command") or self._config["command"], request.get("env", {}), self._coverage)
+        beat({**self._env, **request.get("env", {})}, self._keeper.leader)
         deadline = time.monotonic() + float(request.get("ready_timeout", 60.0))
         pause = 0.001
         while self._keeper.leader is not None:
@@ -100,7 +111,6 @@ class Launcher:
         if self._begun:
             return {"ok": False, "error": "a case is open: end it first"}
         self._fresh()
-        files.wipe(OUT)
         self._spawn(request["argv"], request.get("env", {}), False)
         deadline = time.monotonic() + float(request["timeout"])
         while self._keeper.leader is not None and (left := deadline - time.monotonic()) > 0:
@@ -136,22 +146,38 @@ class Launcher:
         keeper.reap()
         code = keeper.leader_exit if keeper.leader is None else None
         keeper.kill_all()
-        files.wipe(OUT)
-        report = files.export("/state", OUT, EXPORT_BYTES)
-        if self._coverage:
-            self._keep_coverage()
-        self._fresh()
         self._begun = keeper.terminated = False
-        return {"ok": True, "exit": code, "output": self._tail(), **report}
+        left_behind, truncated = files.listing(STATE, files.EXPORT_BYTES)
+        self._to_send = [(os.path.join(STATE, name), size) for name, size in left_behind]
+        coverage = self._coverage_size()
+        if coverage is not None:
+            self._to_send.append((COVERAGE, coverage))
+        return {
+            "ok": True,
+            "exit": code,
+            "output": self._tail(),
+            "files": left_behind,
+            "coverage": coverage,
+            "truncated": truncated,
+        }
 
-    def _keep_coverage(self) -> None:
+    def _coverage_size(self) -> int | None:
+        """None: not asked for, or the service died before it could write it."""
+        if not self._coverage:
+            return None
         try:
-            with open(COVERAGE, "rb") as found:
-                data = found.read(COVERAGE_BYTES)
-            with open(OUT + "/coverage.json", "wb") as out:
-                out.write(data)
+            found = os.lstat(COVERAGE)
         except OSError:
-            pass  # the caller sees that the file is missing
+            return None
+        return (
+            found.st_size if stat.S_ISREG(found.st_mode) and found.st_size <= files.COVERAGE_BYTES else None
+        )
+
+    def _send_files(self) -> None:
+        for path, size in self._to_send:
+            files.send(path, size, self._reply)
+        self._to_send = []
+        self._fresh()
 
     def _fresh(self) -> None:
         self._keeper.kill_all()

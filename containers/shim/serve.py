@@ -60,18 +60,19 @@ def serve(keeper: Keeper, config: dict[str, Any], env: dict[str, str]) -> int:
     while keeper.leader is not None:
         now = time.monotonic()
         if now >= next_beat:
-            _beat(env, pid)
+            beat(env, pid)
             next_beat = now + BEAT_SECONDS
         keeper.pump(max(0.0, next_beat - now))
         if keeper.terminated:
             keeper.terminated = False
             if keeper.leader is not None:
                 os.kill(keeper.leader, drain)
-    _beat(env, None)
+    beat(env, None)
     return keeper.leader_exit if keeper.leader_exit is not None else 1
 
 
-def _beat(env: dict[str, str], pid: int | None) -> None:
+def beat(env: dict[str, str], pid: int | None) -> None:
+    """Say who runs here. The launcher beats too: a case must not see by a missing file that it is one."""
     beat = {
         "epoch": int(env.get("INSTANCE_EPOCH") or 0),
         "digest": env.get("IMAGE_DIGEST", ""),

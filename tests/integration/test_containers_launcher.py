@@ -48,7 +48,7 @@ def test_the_service_sees_the_neutral_environment_and_nothing_of_the_hosts(runni
 def test_nothing_carries_over_to_the_next_case(running: Shard) -> None:
     plant = """
 import signal, socket
-for place in ('/state', '/tmp', '/run/agent', '/dev/shm', '/out'):
+for place in ('/state', '/tmp', '/run/agent', '/dev/shm'):
     os.makedirs(place + '/a/b/c', exist_ok=True)
     open(place + '/note', 'w').write('left by another case')
     os.symlink('/etc/passwd', place + '/link')
@@ -64,8 +64,8 @@ result = 'planted'
 """
     look = """
 import socket
-found = [p + '/' + n for p in ('/state', '/tmp', '/run/agent', '/dev/shm', '/out') for n in os.listdir(p)]
-found = [f for f in found if f != '/run/agent/agent.sock']
+found = [p + '/' + n for p in ('/state', '/tmp', '/run/agent', '/dev/shm') for n in os.listdir(p)]
+found = [f for f in found if f not in ('/run/agent/agent.sock', '/run/agent/heartbeat.json')]
 others = [n for n in os.listdir('/proc') if n.isdecimal() and int(n) not in (1, os.getpid())]
 try:
     probe = socket.socket(socket.AF_UNIX); probe.connect('\\0note'); found.append('socket')

@@ -1,4 +1,4 @@
-"""Wiping and exporting what untrusted code left behind, on real folders."""
+"""Wiping and reading what untrusted code left behind, on real folders."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from containers.shim.files import export, wipe
+from containers.shim.files import MAX_NAME, listing, send, wipe
 
 
 def test_wipe_follows_no_link_and_survives_any_depth_and_mode(tmp_path: Path) -> None:
@@ -54,36 +54,30 @@ def test_wipe_forgets_attributes_left_on_the_folder_itself(tmp_path: Path) -> No
     assert os.listxattr(tmp_path) == []
 
 
-def test_export_takes_regular_files_and_names_what_it_refused(tmp_path: Path) -> None:
-    source, target = tmp_path / "s", tmp_path / "t"
-    (source / "d").mkdir(parents=True)
-    target.mkdir()
-    (source / "d" / "f").write_text("data")
-    (source / "passwd").symlink_to("/etc/passwd")
-    (source / "one").write_text("1")
-    os.link(source / "one", source / "two")
-    os.mkfifo(source / "pipe")
-    report = export(str(source), str(target), 1000)
-    assert report == {"refused": ["one", "passwd", "pipe", "two"], "truncated": False}
-    assert [path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()] == ["d/f"]
+def test_regular_files_are_listed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("data")
+    (tmp_path / "passwd").symlink_to("/etc/passwd")
+    (tmp_path / "one").write_text("1")
+    os.link(tmp_path / "one", tmp_path / "two")
+    os.mkfifo(tmp_path / "pipe")
+    assert listing(str(tmp_path), 1000) == ([("d/f", 4)], False)
 
 
 def test_too_much_is_said_and_left_out(tmp_path: Path) -> None:
-    source, target = tmp_path / "s", tmp_path / "t"
-    source.mkdir()
-    target.mkdir()
-    with (source / "sparse").open("wb") as big:
+    with (tmp_path / "sparse").open("wb") as big:
         big.truncate(1 << 40)
-    (source / "small").write_text("x")
-    assert export(str(source), str(target), 1000) == {"refused": [], "truncated": True}
-    assert [path.name for path in target.iterdir()] == ["small"]
+    (tmp_path / "small").write_text("x")
+    assert listing(str(tmp_path), 1000) == ([("small", 1)], True)
 
 
-def test_too_deep_is_said(tmp_path: Path) -> None:
-    deep = tmp_path / "s" / "/".join("d" * 40)
-    deep.mkdir(parents=True)
-    (tmp_path / "t").mkdir()
-    assert export(str(tmp_path / "s"), str(tmp_path / "t"), 1000)["truncated"] is True
+def test_too_deep_and_too_long_a_name_are_said(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "/".join("d" * 40)).mkdir(parents=True)
+    assert listing(str(tmp_path / "deep"), 1000) == ([], True)
+    long = tmp_path / "long" / "/".join(["n" * 200] * (MAX_NAME // 200 + 1))
+    long.mkdir(parents=True)
+    (long / "f").touch()
+    assert listing(str(tmp_path / "long"), 1000) == ([], True)
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,12 +85,23 @@ def test_too_deep_is_said(tmp_path: Path) -> None:
 def test_what_is_not_truncated_is_complete(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], cap: int
 ) -> None:
-    base = tmp_path_factory.mktemp("export")
-    (base / "s").mkdir()
-    (base / "t").mkdir()
+    base = tmp_path_factory.mktemp("listing")
     for number, size in enumerate(sizes):
-        (base / "s" / str(number)).write_bytes(b"x" * size)
-    report = export(str(base / "s"), str(base / "t"), cap)
-    copied = {path.name: path.stat().st_size for path in (base / "t").iterdir()}
-    assert sum(copied.values()) <= cap
-    assert report["truncated"] == (len(copied) < len(sizes))
+        (base / str(number)).write_bytes(b"x" * size)
+    found, truncated = listing(str(base), cap)
+    assert sum(size for _, size in found) <= cap
+    assert truncated == (len(found) < len(sizes))
+    assert all((base / name).stat().st_size == size for name, size in found)
+
+
+def test_a_file_that_became_shorter_is_not_sent_as_whole(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"1234")
+    reader, writer = os.pipe()
+    try:
+        send(str(tmp_path / "f"), 3, writer)
+        assert os.read(reader, 10) == b"123"
+        with pytest.raises(OSError, match="shorter"):
+            send(str(tmp_path / "f"), 5, writer)
+    finally:
+        os.close(reader)
+        os.close(writer)
