@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint unit integration e2e bench soak setup lock browser clean
+.PHONY: demo test lint unit integration e2e bench soak setup lock engine browser clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
@@ -32,11 +32,19 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
 
-integration: $(STAMP)
+integration: $(STAMP) engine
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
 e2e: $(STAMP) browser
 	$(BIN)/pytest tests/e2e -m "not soak"
+
+# A Docker Engine and a base image for it: installed and made when root, else the Docker tests say what is missing.
+engine: $(STAMP)
+	@if [ "$$(id -u)" = 0 ]; then \
+	{ command -v dockerd && command -v debootstrap; } >/dev/null || \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap debian-archive-keyring; }; \
+	containers/files/make-base .venv/docker-base.tar; \
+	else echo "a Docker Engine and its base image need root: without them the Docker tests are skipped" >&2; fi
 
 # Chromium is a system package: installed when root, else the browser tests say what is missing.
 browser:

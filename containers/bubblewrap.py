@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import IO
 
 from containers import cgroups, host, images, layers, prepare, processes
-from containers.capabilities import Capabilities, describe
-from containers.launch import Launched, Orders, launch
+from containers.bytecode import compile_tree
+from containers.capabilities import describe
+from containers.launch import Launched, launch
+from containers.orders import Task, task_of
 from containers.registry import Record, Registry, bwrap_status
 from containers.runtime import (
+    Capabilities,
     ImageMissing,
     ImageRef,
     Instance,
     InstanceSpec,
     InstanceStatus,
-    Limits,
-    Mount,
     RuntimeBroken,
 )
 from containers.shim_store import ShimStore
@@ -33,12 +34,6 @@ EXIT_UNKNOWN = 255
 """Reported when an instance is gone and its monitor was killed before it could write down how it ended."""
 _FIRST_UID, _UIDS = 1 << 30, 1 << 29
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_COMPILE = (
-    "import compileall, py_compile, sys\n"
-    "compileall.compile_dir(sys.argv[1], maxlevels=64, quiet=2, force=True, workers=1,"
-    " invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)\n"
-)
-_COMPILE_LIMITS = Limits(processes=16, memory_bytes=1 << 30, wall_seconds=600, file_bytes=64 << 20)
 
 
 @dataclass
@@ -114,6 +109,13 @@ class BubblewrapRuntime:
 
     def find(self, labels: Mapping[str, str]) -> list[Instance]:
         return [self.handle(record) for record in self._registry.matching(labels)]
+
+    def orphans(self) -> list[Instance]:
+        return [
+            self.handle(record)
+            for record in self._registry.all()
+            if not record.survives_caller and not record.owner.alive()
+        ]
 
     def stop(self, instance: Instance, grace: float) -> None:
         record = self._record(instance)
@@ -198,7 +200,9 @@ class BubblewrapRuntime:
                     arguments(self._layout, files, prepared),
                     private,
                     prepared,
-                    self._orders(prepared, stored, uid, lock),
+                    self._task(prepared, stored),
+                    uid if self._mode == "root" else None,
+                    lock,
                     lambda child: self._register(digest, prepared, uid, child),
                 )
             except RuntimeBroken:
@@ -268,28 +272,12 @@ class BubblewrapRuntime:
         )
         return {"memory": "memory" in held}
 
-    def _orders(
-        self, spec: InstanceSpec, stored: images.StoredImage | None, uid: int, lock: int | None
-    ) -> Orders:
-        env = {
-            "HOME": "/tmp",
-            "LANG": "C.UTF-8",
-            "PATH": f"{os.path.dirname(self._layout.interpreter)}:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": "/app:/deps",
-            "TZ": "UTC",
-        }
-        if stored is not None:
-            env |= {"IMAGE_DIGEST": stored.digest, "BOOT_NONCE": secrets.token_hex(8)}
-        substrate = stored.substrate if stored is not None else {}
-        return Orders(
-            uid=uid if self._mode == "root" else None,
-            env={**env, **spec.env},
-            command=tuple(substrate.get("command", ())),
-            preload=tuple(substrate.get("preload", ())),
-            drain_signal=str(substrate.get("drain_signal", "SIGTERM")),
-            lock=lock,
-        )
+    def _task(self, spec: InstanceSpec, stored: images.StoredImage | None) -> Task:
+        path = f"{os.path.dirname(self._layout.interpreter)}:/usr/local/bin:/usr/bin:/bin"
+        if stored is None:
+            return task_of(spec, "", None, path)
+        named = replace(spec, env={"BOOT_NONCE": secrets.token_hex(8), **spec.env})
+        return task_of(named, stored.digest, stored.substrate, path)
 
     def _adopt(self, record: Record, digest: str, spec: InstanceSpec) -> Instance:
         if record.digest != digest:
@@ -338,22 +326,4 @@ class BubblewrapRuntime:
         self._registry.forget(record.name)
 
     def _compile(self, folder: Path, shown_at: str) -> None:
-        """Compile in a sandbox: a source that crashes or bloats the compiler hurts nobody, it just stays
-        uncompiled."""
-        spec = InstanceSpec(
-            name=f"compile-{secrets.token_hex(6)}",
-            role="grader",
-            argv=("python", "-I", "-S", "-c", _COMPILE, shown_at),
-            mounts=(Mount(folder, shown_at, writable=True),),
-            labels={"role": "compile"},
-            limits=_COMPILE_LIMITS,
-            workdir="/",
-        )
-        instance = self.start(None, spec)
-        try:
-            instance.wait(_COMPILE_LIMITS.wall_seconds or 600)
-        finally:
-            self.kill(instance)
-            self.remove(instance)
-        if self._mode == "root":
-            prepare.own_tree(folder, os.geteuid())
+        compile_tree(self, folder, shown_at)

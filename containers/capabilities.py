@@ -1,32 +1,13 @@
-"""What this engine can promise on this machine, for `evolve doctor` and for reports: never more than what
-bites."""
-
-from dataclasses import dataclass
+"""What bubblewrap can promise on this machine: never more than what bites."""
 
 from containers.cgroups import Parent
+from containers.runtime import Capabilities
 from containers.spec import Mode
 
 _IDENTITY: dict[Mode, str] = {
     "root": "a distinct unprivileged uid per instance",
     "user": "the caller's own uid, in a user namespace per instance",
 }
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    engine: str
-    identity: str
-    """Who runs inside, and what that separates."""
-    processes: str
-    memory: str
-    memory_coders: str
-    """The same for coding CLIs and shell graders (`host_tools`), where a per-process limit would break
-    Node."""
-    cpu: str
-    files: str
-    disk: str
-    """Total space in writable mounts."""
-    cgroups: tuple[str, ...]
 
 
 def describe(mode: Mode, parents: list[Parent]) -> Capabilities:

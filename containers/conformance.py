@@ -153,7 +153,7 @@ def _traps(folder: Path) -> Iterator[dict[str, object]]:
         yield {
             "abstract": abstract,
             "addresses": ["127.0.0.1", *_own_addresses()],
-            "hidden": [str(path) for path in _hidden_paths(secret)],
+            "hidden": {str(path): _identity(path) for path in _hidden_paths(secret)},
             "marker": _MARKER,
             "tcp_port": tcp.getsockname()[1],
         }
@@ -165,6 +165,15 @@ def _own_addresses() -> list[str]:
             {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
         )
     return []
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """None: the host has none, so that there must be none inside either."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _hidden_paths(secret: Path) -> list[Path]:

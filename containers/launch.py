@@ -19,28 +19,15 @@ from typing import IO
 
 from containers import processes
 from containers.diagnosis import explain
+from containers.orders import Means, Task, orders
 from containers.registry import bwrap_status
 from containers.runtime import EngineUnavailable, InstanceSpec, RuntimeBroken
 from containers.seccomp import filter_bytes
 from containers.spec import SECCOMP_FD, STATUS_FD
 
 START_SECONDS = 30.0
-LOG_BYTES = 8 << 20
 _CONFIG_FD, _LOG_FD, _READY_FD, _LIFELINE_FD, _LOCK_FD = 3, 4, 5, 6, 9
 _REFUSED_BY_SHIM = (97, 98)
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What PID 1 is told beside the spec. `uid` None: it already is an ordinary user."""
-
-    uid: int | None
-    env: Mapping[str, str]
-    command: tuple[str, ...]
-    preload: tuple[str, ...]
-    drain_signal: str
-    lock: int | None = None
-    """The descriptor of the generation's lock, if we hold it: PID 1 inherits it."""
 
 
 @dataclass
@@ -91,11 +78,13 @@ def launch(
     command: list[str],
     private: Path,
     spec: InstanceSpec,
-    orders: Orders,
+    task: Task,
+    uid: int | None,
+    lock: int | None,
     register: Callable[[tuple[int, int]], Mapping[str, bool]],
 ) -> Launched:
-    """Start, register, give the orders, wait until PID 1 has given up its privileges. Raises
-    RuntimeBroken."""
+    """Start, register, give the orders, wait until PID 1 has given up its privileges. `uid` None: it is started as an
+    ordinary user; `lock`: our hold on the generation, which PID 1 inherits. Raises RuntimeBroken."""
     pipes = _Pipes()
     monitor = None
     try:
@@ -111,8 +100,8 @@ def launch(
         lifeline = None
         if not spec.survives_caller:
             inside[_LIFELINE_FD], lifeline = pipes.pipe()
-        if orders.lock is not None:
-            inside[_LOCK_FD] = pipes.add(os.dup(orders.lock))
+        if lock is not None:
+            inside[_LOCK_FD] = pipes.add(os.dup(lock))
         stdin = stdout = None
         if spec.interactive:
             inside[0], stdin = pipes.pipe()
@@ -123,7 +112,15 @@ def launch(
         pipes.close(*{*inside.values()} - {log, status})
         init = _wait_for_child(private, monitor)
         held = register((init, monitor))
-        _send(config_write, _config(spec, orders, held))
+        means = Means(
+            log_fd=_LOG_FD,
+            uid=uid,
+            ready_fd=_READY_FD,
+            lifeline_fd=None if spec.survives_caller else _LIFELINE_FD,
+            lock_fd=None if lock is None else _LOCK_FD,
+            limits_memory=held["memory"],
+        )
+        _send(config_write, (json.dumps(orders(spec, task, means)) + "\n").encode())
         pipes.close(config_write)
         _wait_ready(ready_read, private, monitor, spec.name)
         launched = Launched(
@@ -166,36 +163,6 @@ def _wait_for_child(private: Path, monitor: int) -> int:
             raise _refusal("bwrap did not start", private)
         time.sleep(0.0005)
     return child
-
-
-def _config(spec: InstanceSpec, orders: Orders, held: Mapping[str, bool]) -> bytes:
-    limits = spec.limits
-    per_process = not held["memory"] and not spec.host_tools
-    config = {
-        "argv": spec.argv,
-        "command": orders.command,
-        "drain_signal": orders.drain_signal,
-        "env": dict(orders.env),
-        "gid": orders.uid,
-        "interactive": spec.interactive,
-        "lifeline_fd": None if spec.survives_caller else _LIFELINE_FD,
-        "limits": {
-            "processes": limits.processes,
-            "file_bytes": limits.file_bytes,
-            "open_files": limits.open_files,
-            "cpu_seconds": limits.cpu_seconds,
-            "data_bytes": limits.memory_bytes if per_process else None,
-            "wall_seconds": limits.wall_seconds,
-        },
-        "lock_fd": None if orders.lock is None else _LOCK_FD,
-        "log_cap": LOG_BYTES,
-        "log_fd": _LOG_FD,
-        "preload": orders.preload,
-        "ready_fd": _READY_FD,
-        "uid": orders.uid,
-        "workdir": spec.workdir,
-    }
-    return (json.dumps(config) + "\n").encode()
 
 
 def _send(descriptor: int, data: bytes) -> None:

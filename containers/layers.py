@@ -79,8 +79,10 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
 
 
 class LayerStore:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, wheelhouse: Path | None = None) -> None:
+        """`wheelhouse`: the one folder that wheels may come from."""
         self.folder = home / "layers"
+        self._wheelhouse = wheelhouse
         self._verified: dict[str, str] = {}
 
     def ensure(self, lock: str, name: str, interpreter: str, compile_tree: Compile) -> Layer:
@@ -94,7 +96,7 @@ class LayerStore:
             deps = staging / "deps"
             deps.mkdir()
             if lines:
-                _install(lines, deps, name)
+                _install(lines, deps, name, self._wheelhouse)
             normalise(deps)
             files = list_files(deps, ignore=())
             digest = "sha256:" + hashlib.sha256(canonical(files)).hexdigest()
@@ -132,11 +134,21 @@ def _entries(rows: list[tuple[str, bool, str]]) -> list[Entry]:
     return [(str(name), bool(mode), str(sha)) for name, mode, sha in rows]
 
 
-def _install(lines: list[str], target: Path, name: str) -> None:
+def _install(lines: list[str], target: Path, name: str, wheelhouse: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="evolve-lock-") as folder:
         lock = Path(folder, "lock.txt")
         lock.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        command = [*_installer(), "--require-hashes", "--no-deps", "--target", str(target), "-r", str(lock)]
+        source = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse is not None else []
+        command = [
+            *_installer(),
+            *source,
+            "--require-hashes",
+            "--no-deps",
+            "--target",
+            str(target),
+            "-r",
+            str(lock),
+        ]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False,

@@ -111,10 +111,16 @@ def network(told: dict[str, object]) -> dict[str, Callable[[], tuple[bool, str]]
 
 
 def files(told: dict[str, object]) -> dict[str, Callable[[], tuple[bool, str]]]:
-    hidden = [str(path) for path in told["hidden"]]  # type: ignore[attr-defined]
+    hidden = dict(told["hidden"])  # type: ignore[call-overload]
 
     def unseen() -> tuple[bool, str]:
-        seen = [path for path in hidden if os.path.lexists(path)]
+        """An image may hold a path of that name, but not the host's very file."""
+        seen = []
+        for path, identity in hidden.items():
+            with contextlib.suppress(OSError):
+                found = os.lstat(path)
+                if identity in (None, [found.st_dev, found.st_ino]):
+                    seen.append(path)
         return not seen, f"seen: {seen}" if seen else f"{len(hidden)} paths of the host are not there"
 
     def only_named() -> tuple[bool, str]:

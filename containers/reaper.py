@@ -10,25 +10,24 @@ from containers.host import STAGING
 from containers.images import discard
 from containers.processes import Identity, boot_id
 from containers.registry import Registry
+from containers.runtime import Runtime
 
 _MAKER = re.compile(r"(\d+)-(\d+)(-.*)?")
 
 
-def reap(runtime: BubblewrapRuntime) -> list[str]:
+def reap(runtime: Runtime) -> list[str]:
     """Kill and forget every instance whose caller is gone and that was not meant to survive it; what was
     cleared."""
-    registry = Registry(runtime.home)
     cleared = []
-    for record in registry.all():
-        if not record.survives_caller and not record.owner.alive():
-            instance = runtime.handle(record)
-            runtime.kill(instance)
-            runtime.remove(instance)
-            cleared.append(record.name)
-    cleared += _half_started(registry)
+    for instance in runtime.orphans():
+        runtime.kill(instance)
+        runtime.remove(instance)
+        cleared.append(instance.name)
     for place in ("images", "layers", "shims"):
         cleared += _half_built(runtime.home / place)
-    cgroups.sweep(runtime.groups, lambda name: not _maker_lives(name))
+    if isinstance(runtime, BubblewrapRuntime):
+        cleared += _half_started(Registry(runtime.home))
+        cgroups.sweep(runtime.groups, lambda name: not _maker_lives(name))
     return cleared
 
 

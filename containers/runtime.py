@@ -94,6 +94,25 @@ class InstanceStatus:
     labels: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can promise on this machine, for `evolve doctor` and for reports."""
+
+    engine: str
+    identity: str
+    """Who runs inside, and what that separates."""
+    processes: str
+    memory: str
+    memory_coders: str
+    """The same for coding CLIs and shell graders (`host_tools`), where a per-process limit would break
+    Node."""
+    cpu: str
+    files: str
+    disk: str
+    """Total space in writable mounts."""
+    cgroups: tuple[str, ...]
+
+
 class Instance(Protocol):
     """A started sandbox. `stdin`/`stdout` are None unless the spec was interactive."""
 
@@ -113,6 +132,11 @@ class Runtime(Protocol):
     """An engine. Every call has a deadline; what it did is observed, not assumed."""
 
     name: str
+    home: Path
+    """Where images, layers and records are kept on this machine."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
         """Freeze `tree` (a plain directory, already judged by the guard) and its dependency layer into an
@@ -127,6 +151,9 @@ class Runtime(Protocol):
 
     def find(self, labels: Mapping[str, str]) -> list[Instance]:
         """Every instance, running or dead but not yet removed, that carries all these labels."""
+
+    def orphans(self) -> list[Instance]:
+        """Every instance whose starter is gone and that was not meant to survive it."""
 
     def stop(self, instance: Instance, grace: float) -> None:
         """SIGTERM to PID 1's child, SIGKILL to all after `grace` seconds; returns when every process is

@@ -78,7 +78,7 @@ class Product:
     @cached_property
     def runtime(self) -> Runtime:
         try:
-            return get_runtime(self.settings.runtime, self.settings.home)
+            return get_runtime(self.settings.runtime, self.settings.home, self.settings.docker)
         except EngineUnavailable as error:
             raise Broken(str(error), hint="`evolve doctor` says more") from None
 

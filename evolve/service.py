@@ -128,6 +128,7 @@ def promoter_config(settings: Settings) -> PromoterConfig:
         socket=paths.promoter_socket,
         edge_control=paths.edge_control,
         runtime=settings.runtime,
+        docker=settings.docker,
         runtime_home=settings.home,
         gateway_dir=paths.gateway_folder,
         environment=service_environment(settings),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from containers.docker_options import DockerOptions
 from evolve.errors import BadInput
 from trial.graders.config import GraderConfig
 from trial.measure import VerdictPolicy
@@ -165,6 +166,8 @@ class Settings(BaseSettings):
     """Where the product keeps everything."""
     runtime: Literal["auto", "docker", "bubblewrap"] = "auto"
     """The engine that isolates candidates and the live agent."""
+    docker: DockerOptions | None = None
+    """The Docker Engine; where it is set, `runtime = "auto"` means docker."""
     database_url: SecretStr = SecretStr("")
     """SQLAlchemy URL; empty: SQLite under home."""
     redis_url: SecretStr = SecretStr("")

@@ -88,7 +88,9 @@ class Promoter:
             gateway_dir=config.gateway_dir,
             environment=config.environment,
         )
-        self.instances = Instances(get_runtime(config.runtime, config.runtime_home), self.generations, around)
+        self.instances = Instances(
+            get_runtime(config.runtime, config.runtime_home, config.docker), self.generations, around
+        )
         policy = ConsentPolicy(
             people=config.people,
             solo=config.solo,

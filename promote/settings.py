@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from containers.docker_options import DockerOptions
 from promote.policy import Person
 
 BAKE_FLOOR_SECONDS = 10.0
@@ -67,6 +68,7 @@ class PromoterConfig(_Section):
     """Where the CLI and the page ask."""
     edge_control: Path
     runtime: str = "auto"
+    docker: DockerOptions | None = None
     runtime_home: Path
     """Where the engine keeps images and layers."""
     service: str = "agent"

@@ -51,11 +51,11 @@ class Keeper:
     def pump(self, timeout: float | None) -> None:
         """Wait at most `timeout` for anything to happen and deal with it. Exits when the lifeline or wall
         clock ends."""
-        readers = [self._wake_read, *self._outputs]
+        readers = {self._wake_read, *self._outputs}
         if self._lifeline is not None:
-            readers.append(self._lifeline)
+            readers.add(self._lifeline)
         if self.stdin_open:
-            readers.append(0)
+            readers.add(0)
         ready = select.select(readers, [], [], self._patience(timeout))[0]
         if self._wake_read in ready:
             self._take_signals()
@@ -65,7 +65,7 @@ class Keeper:
             chunk = os.read(0, 65536)
             self.stdin_open = bool(chunk)
             self.lines += chunk
-        if self._lifeline is not None and self._lifeline in ready:
+        if self._lifeline in ready and not (self._lifeline == 0 and self.stdin_open):
             self.leave(137, "the caller went away")
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self.leave(EXIT_WALL, f"wall limit of {self._wall:g} s reached")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import gc
 import importlib
 import os
@@ -15,26 +16,31 @@ TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
     from typing import Any
 
+_DESCRIPTORS = ("log_fd", "ready_fd", "lifeline_fd", "lock_fd")
+
 
 def main() -> None:
     config = boot.read_config()
-    keep = {config["log_fd"], config["ready_fd"]}
-    keep |= {config[name] for name in ("lifeline_fd", "lock_fd") if config[name] is not None}
+    keep = {config[name] for name in _DESCRIPTORS if config[name] is not None}
     boot.close_strangers(keep)
-    for descriptor in keep:
+    for descriptor in keep - {0, 1, 2}:
         os.set_inheritable(descriptor, False)
     env: dict[str, str] = config["env"]
     mode = config["argv"][0]
     if mode == "@serve":
-        from .serve import claim_generation
+        from .serve import claim_generation, open_lock
 
-        claim_generation(env.get("INSTANCE_EPOCH", ""), config["lock_fd"])
+        lock = open_lock() if config["opens_lock"] else config["lock_fd"]
+        claim_generation(env.get("INSTANCE_EPOCH", ""), lock)
     boot.drop_privileges(config["uid"], config["gid"])
+    if config["filter"] is not None:
+        boot.put_on(binascii.a2b_base64(config["filter"]))
     keeper = Keeper(
         config["log_fd"], config["log_cap"], config["lifeline_fd"], config["limits"]["wall_seconds"]
     )
-    os.write(config["ready_fd"], b"ready\n")
-    os.close(config["ready_fd"])
+    if config["ready_fd"] is not None:
+        os.write(config["ready_fd"], b"ready\n")
+        os.close(config["ready_fd"])
     if mode in ("@serve", "@launch"):
         _preload(config["preload"])
     if mode == "@serve":

@@ -20,9 +20,17 @@ BEAT_SECONDS = 0.25
 HEARTBEAT = "/run/agent/heartbeat.json"
 
 
+def open_lock() -> int:
+    """The generation's lock, where the engine can't hand it over."""
+    try:
+        return os.open("/ctl/.lock", os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        die(f"cannot open the generation's lock: {error}", EXIT_WRONG_EPOCH)
+
+
 def claim_generation(epoch: str, lock: int | None) -> None:
-    """Be the generation's one writer, or exit 97/98. The engine opened and took `lock` before it touched a
-    file of the state; from here on PID 1 alone holds it, until it ends. None: somebody else has it."""
+    """Be the generation's one writer, or exit 97/98. PID 1 alone holds `lock` from here on, until it ends. None: somebody
+    else has it."""
     try:
         with open("/ctl/.owner", encoding="ascii") as owner:
             text = owner.read(64).strip()

@@ -24,7 +24,10 @@ from trial.standing import baseline_against_itself, do_nothing
 def doctor(deep: bool, quick: bool, as_json: bool) -> None:
     """What this machine and this substrate can promise, and what not. Exit code 5 when something fatal is found."""
     with open_product() as product:
-        findings = check_engine(product.settings.home, runtime=product.settings.runtime, thorough=not quick)
+        settings = product.settings
+        findings = check_engine(
+            settings.home, runtime=settings.runtime, docker=settings.docker, thorough=not quick
+        )
         findings += check_substrate(product.manifest)
         findings += check_coders(product)
         if deep:

@@ -1,9 +1,14 @@
 """Shared by the tests of the whole product: a world with two sealed batches, made once."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from docker_engine import running_engine
 from evolve_world import World, ask, close_zygotes, make_world, questions, running
+
+from containers.docker_options import DockerOptions
 
 LONGEST = (
     "test_promote_kills.py",
@@ -16,6 +21,22 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where files run side by side the longest begin, so that none is left running alone at the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def docker_options() -> Iterator[DockerOptions]:
+    """A real engine with a base image; its folder is short, for a unix socket lies in it."""
+    with tempfile.TemporaryDirectory(prefix="dockerd-") as folder, running_engine(Path(folder)) as options:
+        yield options
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", pytest.param("docker", marks=pytest.mark.docker)])
+def engine(request: pytest.FixtureRequest) -> DockerOptions | None:
+    """Runs a test on both engines: None is bubblewrap."""
+    options: DockerOptions | None = None
+    if request.param == "docker":
+        options = request.getfixturevalue("docker_options")
+    return options
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from containers.bubblewrap import BubblewrapRuntime
+from containers.docker_engine import DockerRuntime
+from containers.docker_options import DockerOptions
 from containers.engine import get_runtime
-from containers.runtime import ImageRef
+from containers.runtime import ImageRef, Instance, InstanceSpec, Mount, Runtime
 from containers.shard import Shard
 from containers.substrate import SubstrateManifest
 
@@ -106,13 +108,19 @@ def make_tree(folder: Path, service: str = SERVICE) -> Path:
     return folder
 
 
-def build_tiny(home: Path, tree: Path) -> tuple[BubblewrapRuntime, ImageRef]:
-    runtime = get_runtime("bubblewrap", home)
+def build_tiny(home: Path, tree: Path, docker: DockerOptions | None = None) -> tuple[Runtime, ImageRef]:
+    runtime = get_runtime("auto", home, docker)
     return runtime, runtime.build(make_tree(tree), MANIFEST)
 
 
+def another(runtime: Runtime) -> Runtime:
+    """As a second process would have it."""
+    options = runtime.options if isinstance(runtime, DockerRuntime) else None
+    return get_runtime("auto", runtime.home, options)
+
+
 @contextmanager
-def shard(runtime: BubblewrapRuntime, image: ImageRef, work: Path, **more: Any) -> Iterator[Shard]:
+def shard(runtime: Runtime, image: ImageRef, work: Path, **more: Any) -> Iterator[Shard]:
     name = f"shard-{os.urandom(4).hex()}"
     labels = {"t": "1"}
     with Shard(
@@ -132,3 +140,44 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 def environment(**more: str) -> Mapping[str, str]:
     return {"MODEL_NAME": "m", **more}
+
+
+def generation(folder: Path, owner: str = "5") -> tuple[Mount, ...]:
+    for name in ("data", "ctl", "agent"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "ctl" / ".owner").write_text(owner)
+    (folder / "ctl" / ".lock").touch(mode=0o644)
+    return (
+        Mount(folder / "data", "/state", writable=True),
+        Mount(folder / "ctl", "/ctl"),
+        Mount(folder / "agent", "/run/agent", writable=True),
+    )
+
+
+def service(name: str, mounts: tuple[Mount, ...], epoch: str = "5") -> InstanceSpec:
+    env = {
+        "AGENT_SOCKET": "/run/agent/agent.sock",
+        "STATE_DIR": "/state",
+        "INSTANCE_EPOCH": epoch,
+        "BOOT_NONCE": "nonce",
+    }
+    return InstanceSpec(
+        name=name,
+        role="live",
+        argv=("@serve",),
+        env=env,
+        mounts=mounts,
+        labels={"swap": "s"},
+        survives_caller=True,
+    )
+
+
+def bare(code: str, name: str = "bare", **more: object) -> InstanceSpec:
+    spec = InstanceSpec(name=name, role="grader", argv=("python", "-I", "-S", "-c", code), workdir="/")
+    return replace(spec, **more)  # type: ignore[arg-type]
+
+
+def discard(runtime: Runtime, *instances: Instance) -> None:
+    for instance in instances:
+        runtime.kill(instance)
+        runtime.remove(instance)

@@ -18,7 +18,9 @@ from containers import bubblewrap
 from containers.bubblewrap import BubblewrapRuntime
 from containers.conformance import failures, run_conformance
 from containers.diagnosis import explain
+from containers.docker_options import DockerOptions
 from containers.doctor import check_engine
+from containers.engine import get_runtime
 from containers.runtime import InstanceSpec, Mount
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -39,8 +41,8 @@ WAYS_OUT = {
 }
 
 
-def test_no_way_out_for_a_service_nor_for_a_coder(tmp_path: Path) -> None:
-    runtime = BubblewrapRuntime(tmp_path)
+def test_no_way_out_for_a_service_nor_for_a_coder(tmp_path: Path, engine: DockerOptions | None) -> None:
+    runtime = get_runtime("auto", tmp_path, engine)
     findings = run_conformance(runtime, tmp_path)
     assert failures(findings) == {}
     names = {finding.name for finding in findings}

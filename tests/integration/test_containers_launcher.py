@@ -7,21 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers_tiny import MANIFEST, SERVICE, ask, build_tiny, environment, make_tree, shard, until
+from containers_tiny import MANIFEST, SERVICE, another, ask, build_tiny, environment, make_tree, shard, until
 
-from containers.bubblewrap import BubblewrapRuntime
-from containers.runtime import ImageRef, Limits, RuntimeBroken
+from containers.docker_options import DockerOptions
+from containers.runtime import ImageRef, Limits, Runtime, RuntimeBroken
 from containers.shard import ServiceFailed, Shard
+
+Built = tuple[Runtime, ImageRef]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[BubblewrapRuntime, ImageRef]:
+def built(tmp_path_factory: pytest.TempPathFactory, engine: DockerOptions | None) -> Built:
     base = tmp_path_factory.mktemp("launcher")
-    return build_tiny(base / "home", base / "tree")
+    return build_tiny(base / "home", base / "tree", engine)
 
 
 @pytest.fixture
-def running(built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path) -> Iterator[Shard]:
+def running(built: Built, tmp_path: Path) -> Iterator[Shard]:
     with shard(*built, tmp_path) as one:
         yield one
 
@@ -88,9 +90,7 @@ def test_a_service_that_dies_is_the_services_failure(running: Shard) -> None:
     assert ask(running.begin(environment()))["count"] == 1  # and the launcher goes on
 
 
-def test_a_service_that_never_listens_is_the_services_failure(
-    built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path
-) -> None:
+def test_a_service_that_never_listens_is_the_services_failure(built: Built, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", "import time\ntime.sleep(600)\n")
     with (
         shard(*built, tmp_path / "w", tree=tree, ready_seconds=0.3) as one,
@@ -100,9 +100,7 @@ def test_a_service_that_never_listens_is_the_services_failure(
     assert "never listened" in failed.value.log
 
 
-def test_a_launcher_that_is_killed_is_a_broken_arena(
-    built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path
-) -> None:
+def test_a_launcher_that_is_killed_is_a_broken_arena(built: Built, tmp_path: Path) -> None:
     with shard(*built, tmp_path) as one:
         one.begin(environment())
         (instance,) = built[0].find({"t": "1"})
@@ -124,7 +122,7 @@ except OSError: result = 'refused'
     assert ask(running.begin(environment()))["count"] == 1
 
 
-def test_a_fork_bomb_ends_with_its_case(built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path) -> None:
+def test_a_fork_bomb_ends_with_its_case(built: Built, tmp_path: Path) -> None:
     bomb = """
 for _ in range(500):
     try:
@@ -154,9 +152,7 @@ def test_checks_run_in_fresh_state_with_their_exit_and_output(running: Shard) ->
     assert "cannot run" in said
 
 
-def test_candidate_code_is_never_imported_by_the_launcher(
-    built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path
-) -> None:
+def test_candidate_code_is_never_imported_by_the_launcher(built: Built, tmp_path: Path) -> None:
     """A tree that shadows a preloaded module gets nowhere near PID 1; children see /app first."""
     tree = make_tree(tmp_path / "tree")
     (tree / "http").mkdir()
@@ -188,9 +184,7 @@ def test_too_much_state_is_never_taken_for_whole(running: Shard) -> None:
     assert ask(running.begin(environment()))["count"] == 1
 
 
-def test_a_link_in_place_of_the_socket_is_refused(
-    built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path
-) -> None:
+def test_a_link_in_place_of_the_socket_is_refused(built: Built, tmp_path: Path) -> None:
     made = 'Server(os.environ["AGENT_SOCKET"], Handler)'
     swap = SERVICE.replace(made, "Server('/run/agent/x', Handler); os.symlink('x', '/run/agent/agent.sock')")
     tree = make_tree(tmp_path / "tree", swap)
@@ -199,14 +193,12 @@ def test_a_link_in_place_of_the_socket_is_refused(
     assert "not a socket" in failed.value.log
 
 
-def test_a_path_too_long_for_a_socket_is_said(
-    built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path
-) -> None:
+def test_a_path_too_long_for_a_socket_is_said(built: Built, tmp_path: Path) -> None:
     with pytest.raises(RuntimeBroken, match="too long"), shard(*built, tmp_path / ("x" * 90)):
         pass
 
 
-def test_a_shard_dies_with_its_caller(built: tuple[BubblewrapRuntime, ImageRef], tmp_path: Path) -> None:
+def test_a_shard_dies_with_its_caller(built: Built, tmp_path: Path) -> None:
     """The caller is killed the hard way; its sandbox notices and the reaper clears the rest."""
     from containers.reaper import reap
 
@@ -214,7 +206,7 @@ def test_a_shard_dies_with_its_caller(built: tuple[BubblewrapRuntime, ImageRef],
     child = os.fork()
     if child == 0:
         try:
-            other = BubblewrapRuntime(runtime.home)
+            other = another(runtime)
             work = {"workdir": tmp_path, "gateway_dir": None}
             one = Shard(other, image, MANIFEST, name="orphan", labels={"t": "orphan"}, **work)
             one.begin(environment())
