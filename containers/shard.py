@@ -5,6 +5,7 @@ import os
 import select
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -31,6 +32,18 @@ class ServiceFailed(Exception):
         self.log = log
 
 
+@dataclass(frozen=True)
+class Used:
+    """What the service's first process had taken when its case ended."""
+
+    peak_bytes: int | None
+    """None: it had ended by then."""
+    open_files: int | None
+
+
+UNKNOWN = Used(None, None)
+
+
 class Shard:
     """A running launcher. Every breakdown of its own is RuntimeBroken; the service dying is ServiceFailed.
 
@@ -53,12 +66,12 @@ class Shard:
         ready_seconds: float = 60.0,
     ) -> None:
         self._runtime, self._manifest, self._ready = runtime, manifest, ready_seconds
-        self._agent, self._out = workdir / "agent", workdir / "out"
+        self._agent, self._out, self._control = workdir / "agent", workdir / "out", workdir / "ctl"
         if len(os.fsencode(self._agent / "agent.sock")) > _MAX_SOCKET_PATH:
             raise RuntimeBroken(f"{self._agent}: too long for a unix socket; use a shorter EVOLVE_HOME")
-        for folder in (self._agent, self._out):
+        for folder in (self._agent, self._out, self._control):
             folder.mkdir(parents=True, exist_ok=True)
-        mounts = [Mount(self._agent, "/run/agent", writable=True), Mount(_control(workdir), "/ctl")]
+        mounts = [Mount(self._agent, "/run/agent", writable=True), Mount(self._control, "/ctl")]
         if gateway_dir is not None:
             mounts.append(Mount(gateway_dir, "/run/gateway"))
         if tree is not None:
@@ -79,6 +92,8 @@ class Shard:
             interactive=True,
         )
         self._instance = runtime.start(image, spec)
+        self.used = UNKNOWN
+        """By the last case that ended."""
         self._buffer = bytearray()
         self._closed = False
 
@@ -88,6 +103,7 @@ class Shard:
         """Start the service from fresh state; the host path of its socket, which already accepts
         connections."""
         patience = self._ready if ready_seconds is None else ready_seconds
+        _own(self._control, env.get("INSTANCE_EPOCH", EPOCH))
         request = {
             "op": "begin",
             "env": dict(env),
@@ -114,6 +130,7 @@ class Shard:
         the next `end`. Raises ServiceFailed when that was too much to carry over: a cut result must never
         count as whole."""
         answer = self._ask({"op": "end"}, 0.0)
+        self.used = Used(answer["peak_bytes"], answer["open_files"])
         self._receive(answer)
         if answer.get("truncated"):
             raise ServiceFailed(answer.get("exit"), "the state directory is larger than what may be exported")
@@ -220,10 +237,7 @@ class Shard:
         return RuntimeBroken(f"{self._instance.name}: {what}; its log ends: {tail[-400:]!r}")
 
 
-def _control(workdir: Path) -> Path:
+def _own(control: Path, epoch: str) -> None:
     """What a live instance finds at /ctl: a case must not see by a missing file that it is one."""
-    folder = workdir / "ctl"
-    folder.mkdir(exist_ok=True)
-    (folder / ".lock").touch(mode=0o644)
-    (folder / ".owner").write_text(EPOCH)
-    return folder
+    (control / ".lock").touch(mode=0o644)
+    (control / ".owner").write_text(epoch)

@@ -101,7 +101,10 @@ class Story(Record):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        return (*(self.report.checks if self.report else ()), *self.review)
+        """The report holds the guard's answers too."""
+        reported = self.report.checks if self.report else ()
+        named = {check.name for check in reported}
+        return (*reported, *(check for check in self.review if check.name not in named))
 
     def split(self, name: Split) -> SplitStory | None:
         return next((split for split in self.splits if split.split == name), None)

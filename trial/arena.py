@@ -180,6 +180,7 @@ class Arena:
                 coverage=how.coverage,
                 limits=how.limits,
                 stop=how.stop,
+                at_once=job.at_once,
             )
             value = use(job, replay)
             sound = True

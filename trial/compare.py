@@ -17,7 +17,19 @@ from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
 from trial.honeypot import make_honeypots
-from trial.long_life import long_life, make_life
+from trial.long_life import (
+    REPEATED,
+    SESSIONS_AT_ONCE,
+    Life,
+    Lived,
+    Outcomes,
+    at_once,
+    growth,
+    long_life,
+    make_busy_life,
+    make_life,
+    repeats,
+)
 from trial.measure import Evidence, VerdictPolicy, count, measure, pair_up
 from trial.plan import Job, Pair, Plan, make_plan
 from trial.replay import Replay
@@ -43,8 +55,8 @@ class _Board:
     observations: list[Observation] = field(default_factory=list)
     caught: bool = False
     out_of_budget: str | None = None
-    life: Check | None = None
-    """What a long life showed; None when nobody lived it."""
+    lives: tuple[Check, ...] = ()
+    """What long lives showed; empty when nobody lived one."""
 
     def add(self, results: Sequence[Result]) -> None:
         self.trials += [trial for trial, _ in results]
@@ -124,7 +136,7 @@ def compare(
             if not board.goes_on(split):
                 break
         else:
-            board.life = player.live(board, batch, seed)
+            board.lives = player.live(board, batch, seed)
     checks = accusations(
         board.trials,
         board.observations,
@@ -132,8 +144,7 @@ def compare(
         graders_sealed=batch.graders_digest,
         graders_now=_graders_now(batch, graders),
     )
-    checks = checks if board.life is None else (*checks, board.life)
-    verdict = judge(board.evidence(checks, guard), policy)
+    verdict = judge(board.evidence((*checks, *board.lives), guard), policy)
     return _report(batch, board, verdict, candidate_digest, baseline_image, candidate_image), board.trials
 
 
@@ -175,34 +186,49 @@ class _Player:
                     break
         return done
 
-    def live(self, board: _Board, batch: SealedBatch, seed: int) -> Check | None:
-        """Long lives: of what worked on both arms, of what was mended on the candidate. None when the arena broke one:
-        the check was not made."""
+    def live(self, board: _Board, batch: SealedBatch, seed: int) -> tuple[Check, ...]:
+        """Long lives: of what worked on both arms, also side by side; of what was mended on the candidate. None of their
+        checks when the arena broke one: they were not made."""
         won = {pair.case_id for pair in pair_up(board.trials, "held_out") if pair.result == "won"}
-        worked = make_life(batch.regression)
-        mended = make_life([case for case in batch.held_out if case.id in won])
-        lives = [
-            (life, arm)
-            for life, arm in ((worked, "baseline"), (worked, "candidate"), (mended, "candidate"))
+        mended = [case for case in batch.held_out if case.id in won]
+        wanted: dict[str, tuple[Life | None, int, tuple[Arm, ...]]] = {
+            "worked": (make_life(batch.regression, REPEATED), 1, ("baseline", "candidate")),
+            "busy": (make_busy_life(batch.regression), SESSIONS_AT_ONCE, ("baseline", "candidate")),
+            "mended": (make_life(mended), 1, ("candidate",)),
+        }
+        images: dict[Arm, str] = {"baseline": self.baseline, "candidate": self.candidate}
+        lives = {life.case.id: (name, life) for name, (life, _, _) in wanted.items() if life is not None}
+        jobs = [
+            Job(life.case, arm, images[arm], seed, at_once)
+            for life, at_once, arms in wanted.values()
             if life is not None
+            for arm in arms
         ]
-        images: dict[str, str] = {"baseline": self.baseline, "candidate": self.candidate}
-        by_id = {life.case.id: life for life, _ in lives}
-        jobs = [Job(life.case, cast(Arm, arm), images[arm], seed) for life, arm in lives]
-        seen: dict[tuple[Split, Arm], dict[str, bool]] = {}
-        replays = self.arena.play(jobs, lambda job, replay: by_id[job.case.id].judge(replay, self.graders))
+        seen: dict[tuple[str, Arm], Lived] = {}
+        replays = self.arena.play(jobs, lambda job, replay: lives[job.case.id][1].judge(replay, self.graders))
         for played in replays:
             if self.spend is not None:
                 board.out_of_budget = self.spend(1) or board.out_of_budget
             if played.value is None:
-                return None
-            seen[played.job.split, played.job.arm] = played.value
-        of = seen.get
-        return long_life(
-            of(("regression", "baseline"), {}),
-            of(("regression", "candidate"), {}),
-            of(("held_out", "candidate"), {}),
-            board.policy,
+                return ()
+            seen[lives[played.job.case.id][0], played.job.arm] = played.value
+
+        def passed(name: str, arm: Arm) -> Outcomes:
+            life = seen.get((name, arm))
+            return life.passed if life is not None else {}
+
+        before, now = seen.get(("worked", "baseline")), seen.get(("worked", "candidate"))
+        policy = board.policy
+        return (
+            long_life(
+                passed("worked", "baseline"),
+                passed("worked", "candidate"),
+                passed("mended", "candidate"),
+                policy,
+            ),
+            at_once(passed("busy", "baseline"), passed("busy", "candidate"), policy),
+            repeats(before, now),
+            growth(before, now, policy),
         )
 
     def _use(self, job: Job, replay: Replay) -> Result:

@@ -7,11 +7,11 @@ answers become flags of a trial, and `checks` weighs them against the baseline's
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evidence.cases import CaseContent, RecordedCall
+from evidence.cases import CaseContent, RecordedCall, RecordedTurn
 from evidence.schemas import event_problem
 from trial.gateway.replay import UNANSWERED
 from trial.graders.reading import answer_text, stable_text, truncated
@@ -28,6 +28,8 @@ STALL = 0.5
 """A busy machine may let a request wait before the service notes that it began."""
 _NEVER_AT_ONCE = 0.05
 _FAR_FUTURE = 1e12
+_SAME_CLOCK = 1e-3
+_MOST_ATTEMPTS = 100
 
 
 def flags_of(case: CaseContent, replay: Replay) -> tuple[str, ...]:
@@ -75,10 +77,18 @@ def event_log(replay: Replay) -> str | None:
         for kind in ("turn_started", "turn_ended"):
             if kind not in kinds.get(turn.request_id, ()):
                 return f"turn {turn.request_id} was answered and has no {kind} event"
-    told = set(_told_calls(replay.events))
-    for target, arguments in _seen_calls(replay.calls):
-        if (target, arguments) not in told:
-            return f"the gateway saw the tool call {target}({arguments[:120]}), the log does not report it"
+    told = Counter(_told_attempts(replay.events))
+    answered = Counter(_seen_calls(call for call in replay.calls if call.status in (200, UNANSWERED)))
+    for (target, arguments), times in (*answered.items(), *((one, 1) for one in _seen_calls(replay.calls))):
+        if told[target, arguments] < times:
+            report = f"{target}({arguments[:120]}), the log reports it {told[target, arguments]} times"
+            return f"the gateway saw {times} times the tool call {report}"
+    ids = {turn.request_id for turn in replay.turns}
+    stray = next(
+        (call for call in replay.calls if call.request_id not in ids and "#" not in call.target), None
+    )
+    if stray is not None:
+        return f"the gateway saw a call of {stray.target} that names none of the turns"
     prompts = Counter(_told_prompts(replay.events))
     made = Counter(_seen_prompts(call for call in replay.calls if call.status in (200, UNANSWERED)))
     if made.total() > prompts.total():
@@ -107,9 +117,22 @@ def told_turns(case: CaseContent, replay: Replay) -> str | None:
         ended = told.get(("turn_ended", sent.request_id), {})
         if _text(started.get("body", sent.body)) != _text(sent.body):
             return f"turn {sent.request_id} is logged with another request than it got"
+        if other := _told_otherwise(started, sent):
+            return f"turn {sent.request_id} is logged with another {other} than it had"
         if ended.get("status", got.status) != got.status or not _is_same_answer(ended, got):
             return f"turn {sent.request_id} is logged with another answer than it gave"
     return None
+
+
+def _told_otherwise(started: Mapping[str, object], sent: RecordedTurn) -> str | None:
+    """What of a turn's beginning, beside its request, the log says wrongly."""
+    if sent.session and started.get("session", sent.session) != sent.session:
+        return "session"
+    if started.get("path", sent.path) != sent.path:
+        return "path"
+    told = started.get("clock", sent.started)
+    near = isinstance(told, int | float) and abs(told - sent.started) < _SAME_CLOCK
+    return None if near else "clock"
 
 
 def _is_same_answer(ended: Mapping[str, object], got: ReplayedTurn) -> bool:
@@ -126,8 +149,11 @@ def _is_same_answer(ended: Mapping[str, object], got: ReplayedTurn) -> bool:
 
 def reply_form(case: CaseContent, replay: Replay) -> str | None:
     """Is the answer of a form that nobody asked for? Graders read words alone; clients don't."""
-    unasked = isinstance(replay.turn.reply, list) and not case.turn.body.get("stream")
-    return "the answer is a stream and none was asked for" if unasked else None
+    streamed, asked = isinstance(replay.turn.reply, list), bool(case.turn.body.get("stream"))
+    if streamed and not asked:
+        return "the answer is a stream and none was asked for"
+    answered = replay.turn.status is not None and 200 <= replay.turn.status < 300
+    return "a stream was asked for and the answer is none" if asked and answered and not streamed else None
 
 
 def clock(replay: Replay, *, now: float) -> str | None:
@@ -158,6 +184,21 @@ def _told_calls(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]
     for event in events:
         if event.get("kind") == "tool_call":
             yield f"{event.get('server')}/{event.get('tool')}", _text(event.get("arguments") or {})
+
+
+def _told_attempts(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Reported tool calls, each as often as its result says that it was tried."""
+    tried = {
+        (str(event.get("turn")), str(event.get("call_id"))): event.get("attempts")
+        for event in events
+        if event.get("kind") == "tool_result"
+    }
+    for event in events:
+        attempts = tried.get((str(event.get("turn")), str(event.get("call_id"))))
+        for told in _told_calls([event]):
+            yield from [told] * (
+                min(attempts, _MOST_ATTEMPTS) if isinstance(attempts, int) and attempts > 0 else 1
+            )
 
 
 def _seen_calls(calls: Iterable[RecordedCall]) -> Iterator[tuple[str, str]]:

@@ -1,24 +1,38 @@
 """Many turns in one process: harm that shows only in a service that has lived a while.
 
 Every other replay starts a process from fresh state. A candidate may be right in each of them and wrong in production,
-where one process serves everybody: it lets something of one session reach another, or is right only once. So the
-cases of a split are replayed once more, all in one life, in the order in which they happened. A regression case that the
-baseline answers right there and the candidate does not is lost; so is a held-out case that the candidate mended alone.
+where one process serves everybody: it lets something of one session reach another, is right only once, mixes up what
+comes at once, acts again on a request that was repeated, or takes more with every turn. So the cases of a split are
+replayed once more, all in one life: in the order in which they happened, and again with several sessions side by side.
+A regression case that the baseline answers right there and the candidate does not is lost; so is a held-out case that
+the candidate mended alone.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from containers.shard import Used
 from evidence.canonical import new_id
 from evidence.cases import Cassette, HeldOutCase, RecordedCall, RecordedTurn, RegressionCase
 from trial import statistics as stats
+from trial.checks import slow_tail
 from trial.graders import GraderSet
+from trial.graders.reading import stable_text
 from trial.measure import VerdictPolicy
 from trial.replay import Replay
 from trial.report import Check
+from trial.turns import ReplayedTurn
 
-NAME = "long_life"
 MOST_TURNS = 120
+REPEATED = 5
+"""Turns that are sent once more under their old ids at the end of a life."""
+SESSIONS_AT_ONCE = 4
+STATE_PER_TURN, STATE_SLACK = 64 << 10, 1 << 20
+MEMORY_PER_TURN, MEMORY_SLACK = 512 << 10, 16 << 20
+FILES_PER_TURN, FILES_SLACK = 0.2, 8
+"""What a life may take beyond the baseline's: so much a turn, and so much whatever its length."""
 RELAPSES = 0.1
 """Share of the mended cases that may fail again in the long life: a service may be flaky."""
 LifeCase = HeldOutCase | RegressionCase
@@ -28,16 +42,59 @@ Outcomes = Mapping[str, bool]
 
 
 @dataclass(frozen=True)
+class Repeat:
+    same: bool
+    """The answer is the first one's."""
+    calls: int
+    """To models and tools, the first time and the second together."""
+
+
+@dataclass(frozen=True)
+class Lived:
+    """What one long life showed."""
+
+    passed: Outcomes
+    seconds: Mapping[str, float]
+    """Case -> latency of its own turn."""
+    again: Mapping[str, Repeat]
+    """Request id of a repeated turn -> what the repetition did."""
+    state_bytes: int
+    used: Used
+
+
+@dataclass(frozen=True)
 class Life:
     """One replay of many cases. `case` holds all turns: the last as its own, the others as its prelude."""
 
     case: LifeCase
     lived: tuple[LifeCase, ...]
     """The cases whose own turns are judged."""
+    repeated: frozenset[str] = frozenset()
+    """Request ids that come twice."""
 
-    def judge(self, replay: Replay, graders: GraderSet) -> dict[str, bool]:
+    def judge(self, replay: Replay, graders: GraderSet) -> Lived:
         """Each case's own turn, as its own graders see it. Raises GraderBroken."""
-        answers = {turn.request_id: turn for turn in replay.turns}
+        first: dict[str, ReplayedTurn] = {}
+        second: dict[str, ReplayedTurn] = {}
+        for turn in replay.turns:
+            (second if turn.request_id in first else first)[turn.request_id] = turn
+        calls = Counter(call.request_id for call in replay.calls if "#" not in call.target)
+        return Lived(
+            passed=self._grade(replay, first, graders),
+            seconds={
+                c.id: first[c.turn.request_id].latency for c in self.lived if c.turn.request_id in first
+            },
+            again={
+                ident: Repeat(_same(first[ident], second[ident]), calls[ident])
+                for ident in self.repeated & second.keys()
+            },
+            state_bytes=_size(replay.files),
+            used=replay.used,
+        )
+
+    def _grade(
+        self, replay: Replay, answers: Mapping[str, ReplayedTurn], graders: GraderSet
+    ) -> dict[str, bool]:
         found = {}
         for case in self.lived:
             own = case.turn.request_id
@@ -56,8 +113,9 @@ class Life:
         return found
 
 
-def make_life(cases: Sequence[LifeCase]) -> Life | None:
-    """The cases of one split, oldest first, as many as `MOST_TURNS` hold; None when there are none."""
+def make_life(cases: Sequence[LifeCase], repeated: int = 0) -> Life | None:
+    """The cases of one split, oldest first, as many as `MOST_TURNS` hold; None when there are none. `repeated`: so many
+    of their turns come again at the end, those that called models or tools before others."""
     turns: dict[str, RecordedTurn] = {}
     lived: list[LifeCase] = []
     for case in sorted(cases, key=lambda case: (case.turn.started, case.id)):
@@ -68,7 +126,8 @@ def make_life(cases: Sequence[LifeCase]) -> Life | None:
         lived.append(case)
     if not lived:
         return None
-    *earlier, last = sorted(turns.values(), key=lambda turn: turn.started)
+    again = _to_repeat(lived, repeated)
+    *earlier, last = (*sorted(turns.values(), key=lambda turn: turn.started), *again)
     case = lived[-1].model_copy(
         update={
             "id": new_id(),
@@ -78,7 +137,19 @@ def make_life(cases: Sequence[LifeCase]) -> Life | None:
             "graders": (),
         }
     )
-    return Life(case, tuple(lived))
+    return Life(case, tuple(lived), frozenset(turn.request_id for turn in again))
+
+
+def _to_repeat(lived: Sequence[LifeCase], count: int) -> tuple[RecordedTurn, ...]:
+    called = {call.request_id for case in lived for call in case.cassette.calls}
+    by_worth = sorted(lived, key=lambda case: case.turn.request_id in called)
+    return tuple(case.turn for case in by_worth[max(0, len(by_worth) - count) :])
+
+
+def make_busy_life(cases: Sequence[LifeCase]) -> Life | None:
+    """Of the cases that need no other session's turns: the others may go wrong side by side on any image."""
+    own = [case for case in cases if all(turn.session == case.turn.session for turn in case.prelude)]
+    return make_life(own)
 
 
 def _joined(cases: list[LifeCase]) -> Cassette:
@@ -93,16 +164,66 @@ def _joined(cases: list[LifeCase]) -> Cassette:
     return Cassette(calls=tuple(ordered), catalog=catalog)
 
 
+def _same(first: ReplayedTurn, second: ReplayedTurn) -> bool:
+    return (first.status, stable_text(first.reply)) == (second.status, stable_text(second.reply))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def long_life(baseline: Outcomes, candidate: Outcomes, mended: Outcomes, policy: VerdictPolicy) -> Check:
     """Does what works go on working in a process that has served others before? `baseline` and `candidate`: of the
     regression cases. `mended`: of the held-out cases that the candidate alone answers right when each has a process."""
+    harmed, lost = _lost(baseline, candidate, policy)
+    relapsed = sum(not passed for passed in mended.values())
+    said = f"in one long life {lost} are lost, and {relapsed} of {len(mended)} mended ones fail again"
+    return Check(name="long_life", ok=not harmed and relapsed <= RELAPSES * len(mended), reason=said)
+
+
+def at_once(baseline: Outcomes, candidate: Outcomes, policy: VerdictPolicy) -> Check:
+    """The same with several sessions side by side."""
+    harmed, lost = _lost(baseline, candidate, policy)
+    return Check(
+        name="at_once", ok=not harmed, reason=f"with {SESSIONS_AT_ONCE} sessions at once {lost} are lost"
+    )
+
+
+def _lost(baseline: Outcomes, candidate: Outcomes, policy: VerdictPolicy) -> tuple[bool, str]:
     worked = [case for case, passed in baseline.items() if passed]
     lost = [case for case in worked if not candidate.get(case, False)]
     bound = stats.loss_upper_bound(len(lost), len(worked), policy.confidence)
     harmed = bool(lost) and bound > stats.margin_for(len(worked), policy.margin, policy.confidence)
-    relapsed = sum(not passed for passed in mended.values())
-    said = (
-        f"in one long life {len(lost)} of {len(worked)} turns that the live image answers right are lost, "
-        f"and {relapsed} of {len(mended)} mended ones fail again"
+    return harmed, f"{len(lost)} of {len(worked)} turns that the live image answers right"
+
+
+def repeats(baseline: Lived | None, candidate: Lived | None) -> Check:
+    """Is a request that comes twice answered twice and acted on once? The edge sends one again when it can't know."""
+    before, now = (life.again if life is not None else {} for life in (baseline, candidate))
+    twice = [
+        ident
+        for ident, was in before.items()
+        if was.same and ((one := now.get(ident)) is None or not one.same or one.calls > was.calls)
+    ]
+    said = f"{len(twice)} of {len(before)} repeated requests are acted on again or answered otherwise"
+    return Check(name="repeats", ok=not twice, reason=said)
+
+
+def growth(baseline: Lived | None, candidate: Lived | None, policy: VerdictPolicy) -> Check:
+    """Does a life take more with every turn: time, state, memory, open files?"""
+    if baseline is None or candidate is None:
+        return Check(name="growth", ok=True, reason="no life to compare")
+    both = [case for case, passed in baseline.passed.items() if passed and candidate.passed.get(case)]
+    slow = slow_tail([(baseline.seconds[case], candidate.seconds[case]) for case in both], policy)
+    found = [f"in one long life {slow}"] if slow else []
+    before, after, turns = baseline.used, candidate.used, len(candidate.passed)
+    for what, was, now, each, slack in (
+        ("bytes of state", baseline.state_bytes, candidate.state_bytes, STATE_PER_TURN, STATE_SLACK),
+        ("bytes of memory", before.peak_bytes, after.peak_bytes, MEMORY_PER_TURN, MEMORY_SLACK),
+        ("open files", before.open_files, after.open_files, FILES_PER_TURN, FILES_SLACK),
+    ):
+        if was is not None and now is not None and now - was > each * turns + slack:
+            found.append(f"in one long life it takes {now} {what}, the live image {was}")
+    return Check(
+        name="growth", ok=not found, reason=found[0] if found else "a long life takes no more than before"
     )
-    return Check(name=NAME, ok=not harmed and relapsed <= RELAPSES * len(mended), reason=said)

@@ -25,6 +25,8 @@ class Job:
     """The image's digest."""
     seed: int
     """What a replay may draw from; the same for both arms of a pair."""
+    at_once: int = 1
+    """Sessions that are replayed side by side."""
 
     @property
     def split(self) -> Split:

@@ -10,11 +10,12 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from containers.runtime import RuntimeBroken
-from containers.shard import COVERAGE_FILE, ServiceFailed, Shard
+from containers.shard import COVERAGE_FILE, UNKNOWN, ServiceFailed, Shard, Used
 from containers.substrate import SubstrateManifest
 from evidence.cases import CaseContent, RecordedCall, RecordedTurn
 from trial.gateway import ReplayGateway
@@ -57,6 +58,10 @@ class Replay:
     """Calls of a later start order began after the case's own turn was sent. None: it never was."""
     coverage: Mapping[str, tuple[int, ...]] | None = None
     """Executed lines by file, when they were asked for and the service lived to write them."""
+    ready_seconds: float = 0.0
+    """Until the service listened."""
+    used: Used = UNKNOWN
+    """What its process had taken by the end."""
 
     @property
     def turn(self) -> ReplayedTurn:
@@ -75,9 +80,10 @@ def replay_case(
     coverage: bool = False,
     limits: ReplayLimits | None = None,
     stop: Stop | None = None,
+    at_once: int = 1,
 ) -> Replay:
-    """Fresh state, the prelude's turns in order, then the turn; ended and exported. Raises RuntimeBroken, and
-    Stopped when `stop` was set meanwhile."""
+    """Fresh state, the prelude's turns in order, then the turn; ended and exported. `at_once`: so many sessions side by
+    side, each in order. Raises RuntimeBroken, and Stopped when `stop` was set meanwhile."""
     stop = stop or Stop()
     limits = limits or ReplayLimits()
     gateway.load(case)
@@ -91,9 +97,15 @@ def replay_case(
         if coverage:
             shard.mark()
 
+    began, ready = time.monotonic(), 0.0
     try:
-        agent = shard.begin({**(env or {}), "BOOT_NONCE": _nonce(seed)}, coverage, limits.ready_seconds)
-        turns = _send_all(agent, (*case.prelude, case.turn), manifest, limits, stop, before_last)
+        agent = shard.begin({**(env or {}), **_birth(seed)}, coverage, limits.ready_seconds)
+        ready = time.monotonic() - began
+        whole = (*case.prelude, case.turn)
+        if at_once > 1:
+            turns = _send_sessions(agent, whole, manifest, limits, stop, at_once)
+        else:
+            turns = _send_all(agent, whole, manifest, limits, stop, before_last)
     except ServiceFailed as failure:
         died = failure.log or str(failure)
         turns = [ReplayedTurn(case.turn.request_id, None, error=f"the service did not start: {failure}")]
@@ -116,6 +128,8 @@ def replay_case(
         own_from=own_from,
         died=died,
         coverage=_read_coverage(files / COVERAGE_FILE) if coverage else None,
+        ready_seconds=ready,
+        used=shard.used,
     )
 
 
@@ -145,6 +159,28 @@ def _send_all(
         seconds = min(left, max(limits.turn_seconds, 3 * turn.latency))
         answers.append(send_turn(agent, turn, manifest.request_id_header, seconds, stop))
     return answers
+
+
+def _send_sessions(
+    agent: Path,
+    turns: Sequence[RecordedTurn],
+    manifest: SubstrateManifest,
+    limits: ReplayLimits,
+    stop: Stop,
+    at_once: int,
+) -> list[ReplayedTurn]:
+    """As users do: the turns of one session in order, several sessions side by side. Answers in the order of `turns`."""
+    sessions: dict[str, list[RecordedTurn]] = {}
+    for turn in turns:
+        sessions.setdefault(turn.session or turn.request_id, []).append(turn)
+
+    def send(session: Sequence[RecordedTurn]) -> list[ReplayedTurn]:
+        return _send_all(agent, session, manifest, limits, stop, lambda: None)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        answers = [answer for done in threads.map(send, sessions.values()) for answer in done]
+    by_id = {answer.request_id: answer for answer in answers}
+    return [by_id[turn.request_id] for turn in turns if turn.request_id in by_id]
 
 
 def read_events(path: Path) -> tuple[dict[str, object], ...]:
@@ -180,6 +216,7 @@ def _read_coverage(path: Path) -> dict[str, tuple[int, ...]] | None:
     }
 
 
-def _nonce(seed: int) -> str:
-    """Looks like a production instance's, and is the same for the same seed."""
-    return f"{random.Random(f'boot:{seed}').getrandbits(128):032x}"
+def _birth(seed: int) -> dict[str, str]:
+    """What tells one instance from another; looks like production's, and is the same for the same seed."""
+    dice = random.Random(f"boot:{seed}")
+    return {"BOOT_NONCE": f"{dice.getrandbits(128):032x}", "INSTANCE_EPOCH": str(dice.randint(1, 40))}

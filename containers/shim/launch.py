@@ -144,6 +144,7 @@ class Launcher:
             while keeper.leader is not None and (left := deadline - time.monotonic()) > 0:
                 keeper.pump(left)
         keeper.reap()
+        peak, descriptors = _used(keeper.leader)
         code = keeper.leader_exit if keeper.leader is None else None
         keeper.kill_all()
         self._begun = keeper.terminated = False
@@ -156,6 +157,8 @@ class Launcher:
             "ok": True,
             "exit": code,
             "output": self._tail(),
+            "peak_bytes": peak,
+            "open_files": descriptors,
             "files": left_behind,
             "coverage": coverage,
             "truncated": truncated,
@@ -186,6 +189,18 @@ class Launcher:
 
     def _tail(self) -> str:
         return self._keeper.tail.decode("utf-8", "replace")
+
+
+def _used(pid: int | None) -> tuple[int | None, int | None]:
+    """The most memory that a process has held, in bytes, and its open descriptors now."""
+    if pid is None:
+        return None, None
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            peak = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
+        return int(peak) * 1024, len(os.listdir(f"/proc/{pid}/fd"))
+    except (OSError, StopIteration, ValueError):
+        return None, None
 
 
 def _accepts() -> bool:

@@ -94,6 +94,11 @@ def test_a_turn_logged_with_other_words_than_it_had() -> None:
     started, ended = event("turn_started", body={}), event("turn_ended", status=200, reply={"ok": True})
     assert told_turns(CASE, replay([started, ended])) is None
     assert told_turns(CASE, replay([STARTED, ENDED])) is None, "a log that does not say"
+    for wrong in ({"session": "other"}, {"path": "/other"}, {"clock": 5.0}, {"clock": "noon"}):
+        name = next(iter(wrong))
+        assert name in str(told_turns(CASE, replay([event("turn_started", body={}, **wrong), ended])))
+    right = event("turn_started", body={}, session="s", path="/", clock=0.0)
+    assert told_turns(CASE, replay([right, ended])) is None
     assert "request" in str(told_turns(CASE, replay([event("turn_started", body={"x": 1}), ended])))
     assert "answer" in str(told_turns(CASE, replay([started, {**ended, "status": 500}])))
     assert "answer" in str(told_turns(CASE, replay([started, {**ended, "reply": {"ok": False}}])))
@@ -112,7 +117,7 @@ def test_a_hostile_log_accuses_and_never_breaks_the_judge() -> None:
     ]
     assert any(flag.startswith("event_log: ") for flag in flags_of(CASE, replay(odd)))
     whole = {"v": 1, "ts": 1.0, "session": "s", "turn": "r1", "seq": 0}
-    began = whole | {"id": "0" * 26, "kind": "turn_started", "path": "/", "body": {}, "clock": 1.0}
+    began = whole | {"id": "0" * 26, "kind": "turn_started", "path": "/", "body": {}, "clock": 0.0}
     ended = whole | {"id": "1" * 26, "kind": "turn_ended", "status": 200, "reply": {"ok": True}, "ms": 1.0}
     told = [*odd, began, ended | {"timed_out": False}]
     assert not any(flag.startswith("event_log: ") for flag in flags_of(CASE, replay(told)))
@@ -137,7 +142,15 @@ def test_a_silent_log() -> None:
     assert "turn_started" in str(event_log(replay([])))
     assert "turn_ended" in str(event_log(replay([STARTED])))
     assert "shop/buy" in str(event_log(replay([STARTED, ENDED], (tool(),))))
-    assert event_log(replay([STARTED, ENDED, TOLD], (tool(), tool()))) is None, "a retry is one event"
+    refused = tool().model_copy(update={"status": 503})
+    assert event_log(replay([STARTED, ENDED, TOLD], (refused, tool()))) is None, "a retry is one event"
+    assert "shop/buy" in str(event_log(replay([STARTED, ENDED], (refused,))))
+    assert "2 times" in str(event_log(replay([STARTED, ENDED, TOLD], (tool(), tool()))))
+    named = {**TOLD, "call_id": "a"}
+    tried = event("tool_result", call_id="a", attempts=2)
+    assert event_log(replay([STARTED, ENDED, named, tried], (tool(), tool()))) is None, "two tries, and told"
+    stray = tool().model_copy(update={"request_id": ""})
+    assert "names none" in str(event_log(replay([STARTED, ENDED, TOLD], (stray,))))
     assert "model calls" in str(event_log(replay([STARTED, ENDED], (MODEL,))))
     assert "saw 2" in str(event_log(replay([STARTED, ENDED, ASKED], (MODEL, MODEL))))
     failed = MODEL.model_copy(update={"status": 503})
@@ -217,7 +230,9 @@ def seen(
         case_id=case, split=split, arm=arm, outcome=outcome, answered=True, latency=0.1, own_seconds=0.1,
         hooks=frozenset({("tool", "guard"), ("turn", "audit")}),
         kinds=frozenset({"turn_started", "turn_ended", "hook", "tool_call", "error"}),
-        reached=frozenset({"turn", "tool"}), denied=False,
+        hooks_before=frozenset({("tool", "guard")}), reached=frozenset({"turn", "tool"}), denied=False,
+        ready=0.1, shape=frozenset({"status 200", "reply.id: the request's id"}), calls=1,
+        answered_calls={"a": 1}, asked=frozenset({"messages", "model"}),
     )  # fmt: skip
     return replace(made, **fields)
 
@@ -235,8 +250,14 @@ def test_hooks_and_events_that_are_no_longer_logged() -> None:
     assert lost("fail", "pass", hooks=frozenset(), denied=True) == [], "refused early, and rightly"
     assert lost("pass", "fail", hooks=frozenset(), answered=False) == [], "it broke down before"
     assert lost("pass", "pass", hooks=frozenset({("model", "guard"), ("turn", "audit")})) == [], "it moved"
-    assert lost("pass", "pass", kinds=frozenset({"turn_started", "hook"})) == ["event turn_ended"]
-    assert lost("pass", "pass", kinds=frozenset({"turn_started", "turn_ended", "hook"})) == []
+    assert lost("fail", "pass", hooks_before=frozenset()) == ["hook guard (tool) before the deed"]
+    asked_early = frozenset({("tool", "guard"), ("turn", "audit")})
+    assert lost("fail", "pass", hooks_before=asked_early) == [], "what came too late comes in time now"
+    silent = frozenset({"turn_started", "turn_ended", "hook"})
+    assert lost("pass", "pass", kinds=silent - {"turn_ended"} | {"tool_call"}) == ["event turn_ended"]
+    assert lost("pass", "pass", kinds=silent) == ["event tool_call"], "the gateway saw the call"
+    uncalled = {"kinds": silent, "reached": frozenset({"turn"})}
+    assert lost("pass", "pass", **uncalled) == [], "a call that was not made is not logged"
     assert not checks.event_coverage([(seen("c", "baseline"), seen("c", "candidate", hooks=only_audit))]).ok
 
 
@@ -260,6 +281,43 @@ def test_success_by_sleeping() -> None:
     assert checks.latency([], POLICY).ok
     longer = [(b, replace(c, latency=5.0)) for b, c in times(12, 0.1, 0.1, "fail")]
     assert checks.latency(longer, POLICY).ok, "a right answer may need calls that the wrong one never made"
+
+
+def test_a_start_that_takes_longer() -> None:
+    later = [(b, replace(c, ready=0.7)) for b, c in times(20, 0.1, 0.1)]
+    assert "starts 0.60 s later" in checks.latency(later, POLICY).reason
+    a_little = [(b, replace(c, ready=0.3)) for b, c in times(20, 0.1, 0.1)]
+    assert checks.latency(a_little, POLICY).ok, "one module more"
+
+
+def both(n: int, base: Outcome = "pass", **fields: Any) -> list[tuple[Observation, Observation]]:
+    return [(seen(str(i), "baseline", base), seen(str(i), "candidate", **fields)) for i in range(n)]
+
+
+def test_a_reply_that_lacks_what_it_had() -> None:
+    bare = frozenset({"status 200"})
+    assert "the request's id" in checks.reply_shape(both(20, shape=bare), POLICY).reason
+    assert not checks.reply_shape(both(20, shape=bare), POLICY).ok
+    assert checks.reply_shape([*both(20), *both(1, shape=bare)], POLICY).ok, "by chance perhaps"
+    assert checks.reply_shape(both(20, "fail", shape=bare), POLICY).ok, (
+        "what failed may have had a form of failure"
+    )
+    richer = frozenset({"status 200", "reply.id: the request's id", "reply.usage: number"})
+    assert checks.reply_shape(both(20, shape=richer), POLICY).ok
+
+
+def test_more_calls_than_needed() -> None:
+    assert checks.extra_calls(both(20), POLICY).ok
+    assert "make more calls" in checks.extra_calls(both(20, calls=2), POLICY).reason
+    assert checks.extra_calls(both(20, calls=0), POLICY).ok, "fewer is fine"
+    assert checks.extra_calls([*both(20), *both(1, calls=2)], POLICY).ok, "by chance perhaps"
+    asked = frozenset({"messages", "model", "n"})
+    assert "ask the model for 'n'" in checks.extra_calls(both(20, asked=asked), POLICY).reason
+    assert checks.extra_calls(both(20, "fail", calls=2), POLICY).ok, "a fix may need a call"
+    assert (
+        "more than once"
+        in checks.extra_calls(both(20, "fail", calls=2, answered_calls={"b": 2}), POLICY).reason
+    )
 
 
 def trial(case: str, split: Split, arm: Arm, outcome: Outcome, *flags: str) -> Trial:

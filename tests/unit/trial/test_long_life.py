@@ -1,7 +1,20 @@
 """One long life: which turns it holds, and what of it counts against a candidate."""
 
+from typing import Any
+
+from containers.shard import UNKNOWN, Used
 from evidence.cases import Cassette, RecordedCall, RecordedTurn, RegressionCase
-from trial.long_life import MOST_TURNS, long_life, make_life
+from trial.long_life import (
+    MOST_TURNS,
+    Lived,
+    Repeat,
+    at_once,
+    growth,
+    long_life,
+    make_busy_life,
+    make_life,
+    repeats,
+)
 from trial.measure import VerdictPolicy
 
 POLICY = VerdictPolicy()
@@ -54,3 +67,61 @@ def test_what_was_mended_stays_mended() -> None:
     assert long_life(ALL, ALL, dict.fromkeys("abcdefghij", True), POLICY).ok
     assert long_life(ALL, ALL, dict.fromkeys("abcdefghij", True) | {"a": False}, POLICY).ok, "flaky perhaps"
     assert not long_life(ALL, ALL, {"a": True, "b": False, "c": False}, POLICY).ok
+
+
+def lived(**fields: Any) -> Lived:
+    given: dict[str, Any] = {
+        "passed": ALL,
+        "seconds": dict.fromkeys(ALL, 0.1),
+        "again": {},
+        "state_bytes": 1000,
+    }
+    return Lived(**{**given, "used": Used(50 << 20, 10), **fields})
+
+
+def test_some_turns_come_again_at_the_end() -> None:
+    life = make_life([case(number) for number in range(10)], repeated=3)
+    assert life is not None
+    assert [t.request_id for t in (*life.case.prelude, life.case.turn)][-4:] == ["r9", "r7", "r8", "r9"]
+    assert life.repeated == {"r7", "r8", "r9"}
+    quiet = case(11).model_copy(update={"cassette": Cassette()})
+    life = make_life([case(1), case(2), quiet], repeated=2)
+    assert life is not None
+    assert life.repeated == {"r1", "r2"}, "a turn that called nothing shows less"
+
+
+def test_side_by_side_live_only_cases_of_their_own_session() -> None:
+    stranger = case(5, 1).model_copy(update={"prelude": (turn(1).model_copy(update={"session": "other"}),)})
+    life = make_busy_life([case(3), stranger])
+    assert life is not None
+    assert [one.id for one in life.lived] == ["c3"]
+    assert make_busy_life([stranger]) is None
+
+
+def test_what_is_lost_side_by_side() -> None:
+    assert at_once(ALL, ALL, POLICY).ok
+    assert not at_once(ALL, ALL | {"1": False}, POLICY).ok
+    assert at_once({}, {}, POLICY).ok
+
+
+def test_a_repeated_request_is_acted_on_once() -> None:
+    once, twice, other = Repeat(True, 2), Repeat(True, 4), Repeat(False, 2)
+    assert repeats(lived(again={"a": once}), lived(again={"a": once})).ok
+    assert not repeats(lived(again={"a": once}), lived(again={"a": twice})).ok
+    assert not repeats(lived(again={"a": once}), lived(again={"a": other})).ok
+    assert not repeats(lived(again={"a": once}), lived()).ok, "no answer the second time"
+    assert repeats(lived(again={"a": other}), lived(again={"a": other})).ok, "the live image does it too"
+    assert repeats(lived(again={"a": once}), lived(again={"a": Repeat(True, 1)})).ok
+    assert repeats(None, None).ok
+
+
+def test_a_life_that_takes_more_and_more() -> None:
+    assert growth(lived(), lived(), POLICY).ok
+    assert growth(None, None, POLICY).ok
+    assert "bytes of state" in growth(lived(), lived(state_bytes=40 << 20), POLICY).reason
+    assert "bytes of memory" in growth(lived(), lived(used=Used(300 << 20, 10)), POLICY).reason
+    assert "open files" in growth(lived(), lived(used=Used(50 << 20, 120)), POLICY).reason
+    assert growth(lived(), lived(used=UNKNOWN), POLICY).ok
+    later = {name: 0.1 + 0.01 * int(name) for name in ALL}
+    assert "slower" in growth(lived(), lived(seconds=later), POLICY).reason
+    assert growth(lived(passed=ALL | {"3": False}), lived(seconds=dict.fromkeys(ALL, 0.1)), POLICY).ok
