@@ -36,7 +36,12 @@ class DockerImages:
 
     def base_id(self, api: APIClient) -> str:
         """Raises ImageMissing."""
-        return str(self._inspect(api, self._base, f"the base image {self._base}")["Id"])
+        try:
+            return str(api.inspect_image(self._base)["Id"])
+        except ImageNotFound:
+            raise ImageMissing(
+                f"the base image {self._base} is not in this engine: import it, or name another in [docker] base_image"
+            ) from None
 
     def ground(self, api: APIClient, shim: Path, deps: Path | None) -> str:
         """Id of the base with PID 1 and a dependency layer."""
@@ -58,7 +63,7 @@ class DockerImages:
 
     def substrate(self, api: APIClient, digest: str) -> dict[str, Any]:
         """What the image says of its service. Raises ImageMissing when it is not here, or none of ours."""
-        found = self._inspect(api, digest, f"image {digest}")
+        found = self._inspect(api, digest)
         if found["Id"] != digest:
             raise ImageMissing(f"{digest} is not an image's id")
         text = (found["Config"].get("Labels") or {}).get(SUBSTRATE)
@@ -81,16 +86,18 @@ class DockerImages:
         finally:
             api.remove_container(shell, v=True, force=True)
 
-    def _inspect(self, api: APIClient, name: str, what: str) -> dict[str, Any]:
+    def _inspect(self, api: APIClient, name: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = api.inspect_image(name)
         except ImageNotFound:
-            raise ImageMissing(f"{what} is not in this engine: build it again from its commit") from None
+            raise ImageMissing(
+                f"image {name} is not in this engine: build it again from its commit"
+            ) from None
         return found
 
     def _add(self, api: APIClient, parent: str, layer: IO[bytes], labels: dict[str, str]) -> str:
         """One more layer on `parent`. The engine computes the id from the configuration, we too: they must agree."""
-        below = self._inspect(api, parent, f"image {parent}")
+        below = self._inspect(api, parent)
         layers = below["RootFS"]["Layers"]
         layer.seek(0)
         difference = "sha256:" + hashlib.file_digest(layer, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -25,8 +25,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
         turn = self.headers.get("x-request-id") or uuid.uuid4().hex
+        clock = float(self.headers.get("x-turn-clock") or time.time())
         facts: tuple[tuple[str, dict[str, object]], ...] = (
-            ("turn_started", {"path": self.path, "body": body, "clock": time.time()}),
+            ("turn_started", {"path": self.path, "body": body, "clock": clock}),
             ("turn_ended", {"status": 200, "reply": EMPTY, "ms": 0.0, "timed_out": False}),
         )
         with (Path(os.environ["STATE_DIR"]) / "events.jsonl").open("a") as log:
