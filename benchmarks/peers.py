@@ -27,6 +27,7 @@ from docker.models.containers import Container
 
 from containers import host
 from containers.runtime import Limits
+from containers.shard import UNKNOWN
 from containers.substrate import SubstrateManifest
 
 MEMORY = Path("/dev/shm")
@@ -55,6 +56,8 @@ def accepts(path: Path) -> bool:
 
 class Peer(ABC):
     """State, socket and export folders; a subclass starts and kills the service."""
+
+    used = UNKNOWN
 
     def __init__(self, gateway: Path) -> None:
         self._memory = memory_folder()

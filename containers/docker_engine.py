@@ -43,11 +43,14 @@ from containers.substrate import SubstrateManifest
 CALL_SECONDS = 60
 """No call to the engine waits longer for its answer."""
 GONE_SECONDS = 30.0
+START_SECONDS = 30.0
+AGENT, HEARTBEAT = "/run/agent", "heartbeat.json"
 STANDARD_HOST = "unix:///var/run/docker.sock"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _FIRST_UID, _UIDS = 1 << 30, 1 << 29
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SHOWN_AT_LAST = 4000
+_POLL_SECONDS = 0.01
 
 
 @dataclass
@@ -247,7 +250,25 @@ class DockerRuntime:
                 with contextlib.suppress(APIError):
                     api.remove_container(container, v=True, force=True)
                 raise
+        if spec.argv[0] == "@serve":
+            self._wait_claimed(instance, prepared)
         return instance
+
+    def _wait_claimed(self, instance: DockerInstance, spec: InstanceSpec) -> None:
+        """Until PID 1 has its generation, or has ended: the next starter must find the lock taken."""
+        folder = next((mount.source for mount in spec.mounts if mount.target == AGENT), None)
+        nonce = spec.env.get("BOOT_NONCE", "")
+        deadline = time.monotonic() + START_SECONDS
+        while folder is not None and time.monotonic() < deadline:
+            try:
+                if nonce in (folder / HEARTBEAT).read_text(errors="replace"):
+                    return
+            except OSError:
+                pass  # it has not beaten yet
+            state = self._state(instance.container)
+            if state is None or not state["Running"]:
+                return
+            time.sleep(_POLL_SECONDS)
 
     def _attach(self, api: APIClient, instance: DockerInstance, private: Path | None) -> None:
         wanted = {"stdin": 1, "stream": 1}

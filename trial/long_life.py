@@ -26,6 +26,8 @@ from trial.report import Check
 from trial.turns import ReplayedTurn
 
 MOST_TURNS = 120
+MOST_BUSY_TURNS = 60
+"""What sessions side by side do to each other shows sooner."""
 REPEATED = 5
 """Turns that are sent once more under their old ids at the end of a life."""
 SESSIONS_AT_ONCE = 4
@@ -113,14 +115,14 @@ class Life:
         return found
 
 
-def make_life(cases: Sequence[LifeCase], repeated: int = 0) -> Life | None:
-    """The cases of one split, oldest first, as many as `MOST_TURNS` hold; None when there are none. `repeated`: so many
+def make_life(cases: Sequence[LifeCase], repeated: int = 0, most: int = MOST_TURNS) -> Life | None:
+    """The cases of one split, oldest first, as many as `most` turns hold; None when there are none. `repeated`: so many
     of their turns come again at the end, those that called models or tools before others."""
     turns: dict[str, RecordedTurn] = {}
     lived: list[LifeCase] = []
     for case in sorted(cases, key=lambda case: (case.turn.started, case.id)):
         more = {turn.request_id: turn for turn in (*case.prelude, case.turn)}
-        if len(turns.keys() | more.keys()) > MOST_TURNS:
+        if len(turns.keys() | more.keys()) > most:
             break
         turns |= more
         lived.append(case)
@@ -149,7 +151,7 @@ def _to_repeat(lived: Sequence[LifeCase], count: int) -> tuple[RecordedTurn, ...
 def make_busy_life(cases: Sequence[LifeCase]) -> Life | None:
     """Of the cases that need no other session's turns: the others may go wrong side by side on any image."""
     own = [case for case in cases if all(turn.session == case.turn.session for turn in case.prelude)]
-    return make_life(own)
+    return make_life(own, most=MOST_BUSY_TURNS)
 
 
 def _joined(cases: list[LifeCase]) -> Cassette:

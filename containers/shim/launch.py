@@ -1,7 +1,8 @@
 """`@launch`: replays case after case in forks of one preloaded interpreter, each from fresh state.
 
 One JSON object a line on standard input, one on standard output. After the answer to `end` come the bytes of the files that
-it lists, one after the other: no folder of the host is there for a case to see or to fill.
+it lists, one after the other: no folder of the host is there for a case to see or to fill. SIGTERM means nothing here, for a
+case may have sent it, also in its last moment.
 """
 
 from __future__ import annotations
@@ -61,10 +62,6 @@ class Launcher:
         lines = self._keeper.lines
         while (end := lines.find(b"\n")) < 0:
             if not self._keeper.stdin_open or len(lines) > MAX_LINE:
-                return None
-            if (
-                self._keeper.terminated and not self._begun
-            ):  # while a case runs it may be the case that signals us
                 return None
             self._keeper.pump(None)
         line = bytes(lines[:end])
@@ -147,7 +144,7 @@ class Launcher:
         peak, descriptors = _used(keeper.leader)
         code = keeper.leader_exit if keeper.leader is None else None
         keeper.kill_all()
-        self._begun = keeper.terminated = False
+        self._begun = False
         left_behind, truncated = files.listing(STATE, files.EXPORT_BYTES)
         self._to_send = [(os.path.join(STATE, name), size) for name, size in left_behind]
         coverage = self._coverage_size()

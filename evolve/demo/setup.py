@@ -41,7 +41,7 @@ args = ["{home}/world/shop.py"]
 [batch]
 max_visible = 8
 max_held_out = 14
-max_regression = 104
+max_regression = 100
 prelude_replays = 40
 on_tool_miss = "live"
 
