@@ -26,6 +26,7 @@ from containers.docker_options import DockerOptions
 from containers.docker_spec import LABEL, Identity, creation
 from containers.host import staging_folder
 from containers.orders import Means, orders, task_of
+from containers.registry import Registry
 from containers.runtime import (
     Capabilities,
     EngineUnavailable,
@@ -84,6 +85,7 @@ class DockerRuntime:
         self._images = DockerImages(options.base_image, f"evolve/{self._tag}")
         self._layers = layers.LayerStore(self.home, options.wheelhouse)
         self._shims = ShimStore(self.home)
+        self._records = Registry(self.home)
         self._private = self.home / "run" / "containers"
         self._attached: dict[str, Attached] = {}
         self._client: tuple[int, APIClient] | None = None
@@ -130,11 +132,12 @@ class DockerRuntime:
 
     def start(self, image: ImageRef | None, spec: InstanceSpec) -> Instance:
         digest = image.digest if image else self._bare()
-        for found in self._find({"name": [f"^/{self._container(spec.name)}$"]}):
-            if self.observe(found).running:
-                return _adopt(found, digest, spec)
-            self.remove(found)
-        return self._start(digest, image is not None, spec)
+        with self._records.locked(spec.name):  # another starter's container may not run yet
+            for found in self._find({"name": [f"^/{self._container(spec.name)}$"]}):
+                if self.observe(found).running:
+                    return _adopt(found, digest, spec)
+                self._remove(found)
+            return self._start(digest, image is not None, spec)
 
     def find(self, labels: Mapping[str, str]) -> list[Instance]:
         return [*self._find({"label": [f"{key}={value}" for key, value in labels.items()]})]
@@ -158,6 +161,10 @@ class DockerRuntime:
         self._detach(container)
 
     def remove(self, instance: Instance) -> None:
+        with self._records.locked(instance.name):
+            self._remove(instance)
+
+    def _remove(self, instance: Instance) -> None:
         container = _container_of(instance)
         state = self._state(container)
         if state is not None and state["Running"]:

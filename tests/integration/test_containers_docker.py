@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +28,22 @@ from containers.docker_engine import DockerRuntime
 from containers.docker_options import DockerOptions
 from containers.doctor import check_engine
 from containers.engine import get_runtime
-from containers.runtime import EngineUnavailable, ImageMissing, ImageRef, RuntimeBroken
+from containers.runtime import EngineUnavailable, ImageMissing, ImageRef
 
 pytestmark = pytest.mark.docker
+
+
+STARTER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from containers_tiny import generation, service
+from containers.docker_engine import DockerRuntime
+from containers.docker_options import DockerOptions
+from containers.runtime import ImageRef
+runtime = DockerRuntime(Path(sys.argv[2]), DockerOptions.model_validate_json(sys.argv[3]))
+runtime.start(ImageRef(sys.argv[4]), service("agent-5", generation(Path(sys.argv[5]))))
+"""
 
 
 @pytest.fixture
@@ -184,17 +198,12 @@ def test_a_base_image_that_is_not_there_is_said(tmp_path: Path, docker_options: 
 
 def test_a_name_is_one_container(runtime: DockerRuntime, image: ImageRef, tmp_path: Path) -> None:
     """Eight starters at once: one container, whoever won."""
-    spec = service("agent-5", generation(tmp_path))
-    children = []
-    for _ in range(8):
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(RuntimeBroken):
-                DockerRuntime(runtime.home, runtime.options).start(image, spec)
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
+    generation(tmp_path)
+    told = [str(runtime.home), runtime.options.model_dump_json(), image.digest, str(tmp_path)]
+    command = [sys.executable, "-c", STARTER, str(Path(__file__).parent), *told]
+    starters = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(8)]
+    for starter in starters:
+        starter.wait(120)
     (found,) = runtime.find({})
     assert found.status().running
     discard(runtime, found)
