@@ -25,7 +25,7 @@ from trial.replay import Replay
 from trial.report import Check
 from trial.turns import ReplayedTurn
 
-MOST_TURNS = 120
+MOST_TURNS = 100
 MOST_BUSY_TURNS = 60
 """What sessions side by side do to each other shows sooner."""
 REPEATED = 5
