@@ -1,7 +1,6 @@
 """The embedded engine: every instance is one `bwrap` with our shim as PID 1. See docs/containers.md."""
 
 import os
-import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -23,6 +22,8 @@ from containers.runtime import (
     InstanceSpec,
     InstanceStatus,
     RuntimeBroken,
+    check_adoption,
+    readable,
 )
 from containers.shim_store import ShimStore
 from containers.spec import InstanceFiles, arguments
@@ -32,8 +33,6 @@ GONE_SECONDS = 30.0
 MONITOR_SECONDS = 5.0
 EXIT_UNKNOWN = 255
 """Reported when an instance is gone and its monitor was killed before it could write down how it ended."""
-_FIRST_UID, _UIDS = 1 << 30, 1 << 29
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass
@@ -80,10 +79,7 @@ class BubblewrapRuntime:
         files = images.source_files(tree)
         layer = None
         if manifest.lock_file is not None:
-            try:
-                lock = (tree / manifest.lock_file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise RuntimeBroken(f"{manifest.lock_file}: {error}") from None
+            lock = layers.read_lock(tree, manifest.lock_file)
             layer = self._layers.ensure(lock, manifest.lock_file, self._interpreter, self._compile)
         parts = images.StoredImage(
             digest="",
@@ -102,7 +98,8 @@ class BubblewrapRuntime:
         with self._registry.locked(spec.name):
             running = self._registry.read(spec.name)
             if running is not None and running.init.alive():
-                return self._adopt(running, digest, spec)
+                check_adoption(running.digest, digest, spec)
+                return self.handle(running)
             if running is not None:
                 self._bury(running)
             return self._start(digest, spec)
@@ -147,7 +144,7 @@ class BubblewrapRuntime:
                 data = file.read(tail_bytes)
         except FileNotFoundError:
             return ""
-        return _CONTROL.sub("", data.decode("utf-8", "replace").replace("\r\n", "\n"))
+        return readable(data)
 
     def stats(self, instance: Instance) -> Mapping[str, int]:
         record = self._record(instance)
@@ -180,7 +177,8 @@ class BubblewrapRuntime:
         if spec.argv[0] in ("@serve", "@launch") and stored is None:
             raise RuntimeBroken(f"{spec.name}: {spec.argv[0]} needs an image")
         shim = self._shims.path(stored.shim if stored is not None else self._shims.current())
-        uid = self._choose_uid(spec)
+        used = {record.uid for record in self._registry.all() if record.init.alive()}
+        uid = prepare.choose_uid(spec, used)
         with prepare.generation_lock(spec) as lock:
             takes_state = lock is not None or spec.argv[0] != "@serve"
             mounts = prepare.mounts(spec, uid if self._mode == "root" else None, own=takes_state)
@@ -228,19 +226,6 @@ class BubblewrapRuntime:
             raise ImageMissing(f"the dependency layer of image {digest} is another one: build it again")
         return stored, layer
 
-    def _choose_uid(self, spec: InstanceSpec) -> int:
-        """One of its own; the one that already owns its state if nobody runs under it, which saves giving
-        away every file of a large state directory at each start."""
-        used = {record.uid for record in self._registry.all() if record.init.alive()}
-        for mount in spec.mounts:
-            if mount.writable and mount.source.exists():
-                owner = mount.source.stat().st_uid
-                if _FIRST_UID <= owner < _FIRST_UID + _UIDS and owner not in used:
-                    return owner
-        while (uid := _FIRST_UID + secrets.randbelow(_UIDS)) in used:
-            continue
-        return uid
-
     def _forget_failed(self, name: str) -> None:
         record = self._registry.read(name)
         if record is None:
@@ -278,15 +263,6 @@ class BubblewrapRuntime:
             return task_of(spec, "", None, path)
         named = replace(spec, env={"BOOT_NONCE": secrets.token_hex(8), **spec.env})
         return task_of(named, stored.digest, stored.substrate, path)
-
-    def _adopt(self, record: Record, digest: str, spec: InstanceSpec) -> Instance:
-        if record.digest != digest:
-            raise RuntimeBroken(f"{spec.name} already runs another image ({record.digest})")
-        if spec.interactive:
-            raise RuntimeBroken(
-                f"{spec.name} already runs, and its pipes belong to the process that started it"
-            )
-        return self.handle(record)
 
     def handle(self, record: Record) -> BubblewrapInstance:
         launched = self._launched.get(record.name)

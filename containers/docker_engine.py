@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import socket
 import sys
@@ -36,6 +35,8 @@ from containers.runtime import (
     InstanceStatus,
     Mount,
     RuntimeBroken,
+    check_adoption,
+    readable,
 )
 from containers.seccomp import filter_bytes
 from containers.shim_store import ShimStore
@@ -48,8 +49,6 @@ START_SECONDS = 30.0
 AGENT, HEARTBEAT = "/run/agent", "heartbeat.json"
 STANDARD_HOST = "unix:///var/run/docker.sock"
 PATH = "/usr/local/bin:/usr/bin:/bin"
-_FIRST_UID, _UIDS = 1 << 30, 1 << 29
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SHOWN_AT_LAST = 4000
 _POLL_SECONDS = 0.01
 
@@ -113,10 +112,7 @@ class DockerRuntime:
         files = images.source_files(tree)
         layer = None
         if manifest.lock_file is not None:
-            try:
-                lock = (tree / manifest.lock_file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise RuntimeBroken(f"{manifest.lock_file}: {error}") from None
+            lock = layers.read_lock(tree, manifest.lock_file)
             layer = self._layers.ensure(lock, manifest.lock_file, self._base, self._compile)
         staging = staging_folder(self.home / "images")
         try:
@@ -135,7 +131,8 @@ class DockerRuntime:
         with self._records.locked(spec.name):  # another starter's container may not run yet
             for found in self._find({"name": [f"^/{self._container(spec.name)}$"]}):
                 if self.observe(found).running:
-                    return _adopt(found, digest, spec)
+                    check_adoption(found.digest, digest, spec)
+                    return found
                 self._remove(found)
             return self._start(digest, image is not None, spec)
 
@@ -184,7 +181,7 @@ class DockerRuntime:
             with self._calls() as api, contextlib.suppress(NotFound):
                 data = b""
                 data = api.logs(_container_of(instance), stdout=True, stderr=True, tail=_SHOWN_AT_LAST)
-        return _CONTROL.sub("", data[-tail_bytes:].decode("utf-8", "replace").replace("\r\n", "\n"))
+        return readable(data[-tail_bytes:])
 
     def stats(self, instance: Instance) -> Mapping[str, int]:
         state = self._state(_container_of(instance))
@@ -292,21 +289,12 @@ class DockerRuntime:
             attached.close()
 
     def _identity(self, spec: InstanceSpec) -> Identity:
-        """As root one of its own: that which already owns its state if nobody runs under it, which saves giving away every
-        file of a large state directory at each start."""
         if os.geteuid() != 0:
             return Identity(os.geteuid(), own=False)
         with self._calls() as api:
             running = api.containers(filters={"label": [f"{LABEL}home={self._tag}"]})
         used = {int(row["Labels"][LABEL + "uid"]) for row in running}
-        for mount in spec.mounts:
-            if mount.writable and mount.source.exists():
-                owner = mount.source.stat().st_uid
-                if _FIRST_UID <= owner < _FIRST_UID + _UIDS and owner not in used:
-                    return Identity(owner, own=True)
-        while (uid := _FIRST_UID + secrets.randbelow(_UIDS)) in used:
-            continue
-        return Identity(uid, own=True)
+        return Identity(prepare.choose_uid(spec, used), own=True)
 
     def _labels(self, spec: InstanceSpec, identity: Identity) -> dict[str, str]:
         owner = processes.Identity.of(os.getpid())
@@ -410,14 +398,6 @@ def _already_ended() -> Iterator[None]:
     except APIError as error:
         if error.status_code != 409:  # "is not running"
             raise
-
-
-def _adopt(found: DockerInstance, digest: str, spec: InstanceSpec) -> DockerInstance:
-    if found.digest != digest:
-        raise RuntimeBroken(f"{spec.name} already runs another image ({found.digest})")
-    if spec.interactive:
-        raise RuntimeBroken(f"{spec.name} already runs, and its pipes belong to the process that started it")
-    return found
 
 
 def _container_of(instance: Instance) -> str:

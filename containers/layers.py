@@ -44,6 +44,14 @@ class Layer:
     path: Path
 
 
+def read_lock(tree: Path, name: str) -> str:
+    """Raises RuntimeBroken."""
+    try:
+        return (tree / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RuntimeBroken(f"{name}: {error}") from None
+
+
 def parse_lock(text: str, name: str) -> list[str]:
     """Canonical requirement lines. Raises RuntimeBroken, naming the line, for anything but a hashed pin."""
     lines = []

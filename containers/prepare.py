@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import secrets
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from containers.runtime import InstanceSpec, Mount, RuntimeBroken
 
 CONTROL = "/ctl"
+_FIRST_UID, _UIDS = 1 << 30, 1 << 29
 _UTC = b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
 
 
@@ -74,6 +76,19 @@ def _prepared(mount: Mount, uid: int | None, own: bool) -> Mount:
     elif uid is not None and not mount.writable and source.is_dir():
         source.chmod(source.stat().st_mode | 0o005)
     return replace(mount, source=source)
+
+
+def choose_uid(spec: InstanceSpec, used: set[int]) -> int:
+    """A number of its own for an instance; the one that already owns its state if nobody runs under it, which saves
+    giving away every file of a large state directory at each start."""
+    for mount in spec.mounts:
+        if mount.writable and mount.source.exists():
+            owner = mount.source.stat().st_uid
+            if _FIRST_UID <= owner < _FIRST_UID + _UIDS and owner not in used:
+                return owner
+    while (uid := _FIRST_UID + secrets.randbelow(_UIDS)) in used:
+        continue
+    return uid
 
 
 def own_tree(top: Path, uid: int) -> None:

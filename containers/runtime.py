@@ -10,12 +10,15 @@ Errors
   └─ ImageMissing      no image has this digest, or its bytes no longer match it
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from containers.substrate import SubstrateManifest
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Role = Literal["live", "shadow", "trial", "coder", "grader"]
 
@@ -126,6 +129,19 @@ class Instance(Protocol):
 
     def wait(self, timeout: float) -> int | None:
         """The exit code, or None when it still runs after `timeout` seconds."""
+
+
+def check_adoption(running: str, digest: str, spec: InstanceSpec) -> None:
+    """May a caller take over what already runs under this name, from the image `running`? Raises RuntimeBroken."""
+    if running != digest:
+        raise RuntimeBroken(f"{spec.name} already runs another image ({running})")
+    if spec.interactive:
+        raise RuntimeBroken(f"{spec.name} already runs, and its pipes belong to the process that started it")
+
+
+def readable(log: bytes) -> str:
+    """What instances wrote, without control characters."""
+    return _CONTROL.sub("", log.decode("utf-8", "replace").replace("\r\n", "\n"))
 
 
 class Runtime(Protocol):
