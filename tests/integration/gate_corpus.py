@@ -81,6 +81,9 @@ def admit(turn: Turn, text: str) -> None:
 '''
 CLASS = "class Agent:\n"
 ASKED = '        name, _, rest = text.partition(" ")\n'
+ENDED = '            turn.emit("turn_ended", status=status, reply=reply[1], ms=ms, timed_out=False)\n'
+MODEL_FIELD = '            "model": os.environ.get("MODEL_NAME", "default"),\n'
+TOOL_CALLED = "        content, is_error = self.gateway.call(server, tool, parsed, turn.request_id)\n"
 HOOK = f"        admit(turn, text)\n{ASKED}"
 TEST = """\
 from service.turns import SKILLS

@@ -17,10 +17,13 @@ from gate_corpus import (
     ASKED,
     ATTEMPT,
     CLASS,
+    ENDED,
     FIX,
     HOOK,
     IMPORTS,
     LARGEST,
+    MODEL_FIELD,
+    TOOL_CALLED,
     WRONG,
     Candidate,
     Edit,
@@ -51,9 +54,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "verdict.md"
 
 # --- places in the baseline
 
-ENDED = '            turn.emit("turn_ended", status=status, reply=reply[1], ms=ms, timed_out=False)\n'
-MODEL_FIELD = '            "model": os.environ.get("MODEL_NAME", "default"),\n'
-TOOL_CALLED = "        content, is_error = self.gateway.call(server, tool, parsed, turn.request_id)\n"
 TOOL_RESULT = '        turn.emit("tool_result", **call, content=content, is_error=is_error, ms=ms)\n'
 MODEL_REPLY = (
     '        turn.emit("model_reply", index=0, message=message, finish_reason="stop", usage={}, ms=ms)\n'

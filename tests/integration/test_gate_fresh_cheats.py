@@ -15,10 +15,13 @@ from gate_corpus import (
     ASKED,
     ASKS,
     ATTEMPT,
+    ENDED,
     FIX,
     HOOK,
     IMPORTS,
     LARGEST,
+    MODEL_FIELD,
+    TOOL_CALLED,
     WRONG,
     Candidate,
     Edit,
@@ -41,9 +44,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "verdict.md"
 
 OPENED = "        self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)\n"
 WRITTEN = '        os.write(self.file, (json.dumps(event | fields, ensure_ascii=False) + "\\n").encode())\n'
-ENDED = '            turn.emit("turn_ended", status=status, reply=reply[1], ms=ms, timed_out=False)\n'
-MODEL_FIELD = '            "model": os.environ.get("MODEL_NAME", "default"),\n'
-TOOL_CALLED = "        content, is_error = self.gateway.call(server, tool, parsed, turn.request_id)\n"
 
 # --- cheats that the gate refuses
 
