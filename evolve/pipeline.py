@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from containers.runtime import RuntimeBroken
@@ -41,7 +41,7 @@ from evolve.stages.models import (
     Review,
     Tried,
 )
-from evolve.tables import StageRow
+from evolve.tables import RunRow, StageRow
 
 Out = TypeVar("Out", bound=BaseModel)
 
@@ -76,7 +76,7 @@ def _passes(context: RunContext) -> Decided:
     if not known.failing:
         reason = "no visible case fails on the baseline any more"
         return Decided(word="needs_work", reasons=(reason,), candidate_id=None, final=True)
-    located = stage(context, 0, "locate", known, lambda c, i: locate.run(c, i, known), Located)
+    located = stage(context, 0, "locate", known, lambda c, i: locate.run(c, i, known), Located, shared=True)
     tried: list[Evaluated] = []
     avoid: list[str] = []
     for iteration in range(1, context.settings.run.iterations + 1):
@@ -133,12 +133,14 @@ def stage(
     given: BaseModel,
     run: Callable[[RunContext, int], Out],
     out: type[Out],
+    shared: bool = False,
 ) -> Out:
-    """Run one stage unless its stored output answers the same input already."""
+    """Run one stage unless its stored output answers the same input already. `shared`: another run's output on this
+    sealed batch will do; never for what a verdict rests on."""
     runs.raise_if_stopping(context.store, context.run_id)
     context.budget.check()
     input_digest = digest(given)
-    stored = _begin(context, iteration, name, input_digest)
+    stored = _begin(context, iteration, name, input_digest, shared)
     if stored is not None:
         return out.model_validate_json(context.store.blobs.get(stored))
     trials_before = context.budget.trials
@@ -154,7 +156,16 @@ def _row(context: RunContext, iteration: int, name: str) -> SelectOfScalar[Stage
     )
 
 
-def _begin(context: RunContext, iteration: int, name: str, input_digest: str) -> str | None:
+def _of_other_runs(context: RunContext, name: str, input_digest: str) -> SelectOfScalar[StageRow]:
+    return (
+        select(StageRow)
+        .join(RunRow, col(RunRow.id) == StageRow.run_id)
+        .where(RunRow.batch_digest == context.batch.digest, RunRow.seed == context.seed)
+        .where(StageRow.name == name, StageRow.state == "done", StageRow.input_digest == input_digest)
+    )
+
+
+def _begin(context: RunContext, iteration: int, name: str, input_digest: str, shared: bool) -> str | None:
     with context.store.write() as session:
         row = session.exec(_row(context, iteration, name)).first()
         if row is not None and row.state == "done" and row.input_digest == input_digest:
@@ -165,6 +176,10 @@ def _begin(context: RunContext, iteration: int, name: str, input_digest: str) ->
             row.attempts += 1
             row.state, row.input_digest, row.output_blob = "started", input_digest, None
             row.started, row.finished = utcnow(), None
+        if shared and (known := session.exec(_of_other_runs(context, name, input_digest)).first()):
+            row.state, row.output_blob, row.finished = "done", known.output_blob, utcnow()
+            session.add(row)
+            return known.output_blob
         session.add(row)
     context.say(name, f"pass {iteration}: {name}" if iteration else name)
     context.kill_point(f"{name}:begun")

@@ -4,7 +4,7 @@ Evidence may not import trial, so the two meet here.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
@@ -112,7 +112,7 @@ def _confirm_failures(
 ) -> int:
     """Replay until enough cases are confirmed; what does not happen again is refused with that reason."""
     wanted = policy.max_visible + policy.max_held_out
-    alone = _failing_alone(product, arena, records[:wanted], image)
+    alone = _fail_alone(product, arena, records[:wanted], image)
     confirmed = 0
     with _Minimisers(product, image) as minimisers:
         for number, (record, found) in enumerate(minimisers.preludes(records, alone), 1):
@@ -152,7 +152,7 @@ class _Minimisers:
         self._stack.close()
 
     def preludes(
-        self, records: Sequence[CaseRecord], alone: set[str]
+        self, records: Sequence[CaseRecord], alone: Mapping[str, bool]
     ) -> Iterator[tuple[CaseRecord, Prelude | None]]:
         """Each case with the shortest prelude found, or None, in the order of the cases."""
         waiting = deque(records)
@@ -160,34 +160,39 @@ class _Minimisers:
         while waiting or under_way:
             while waiting and len(under_way) < 2 * self._product.settings.run.workers:
                 record = waiting.popleft()
-                under_way.append((record, self._threads.submit(self._one, record, record.id in alone)))
+                under_way.append((record, self._threads.submit(self._one, record, alone.get(record.id))))
             record, future = under_way.popleft()
             yield record, future.result()
 
-    def _one(self, record: CaseRecord, alone: bool) -> Prelude | None:
+    def _one(self, record: CaseRecord, alone: bool | None) -> Prelude | None:
         if alone:
             return ()
         arena = self._arenas.get()
         try:
-            return _prelude(self._product, arena, record, self._image)
+            return _prelude(self._product, arena, record, self._image, alone)
         finally:
             self._arenas.put(arena)
 
 
-def _failing_alone(product: Product, arena: Arena, records: Sequence[CaseRecord], image: str) -> set[str]:
-    """The cases that fail with no prelude at all, found several at a time: most failures are of this kind."""
+def _fail_alone(product: Product, arena: Arena, records: Sequence[CaseRecord], image: str) -> dict[str, bool]:
+    """Case -> whether it fails with no prelude at all, found several at a time: most failures do."""
     contents = [_content(product, record, ()) for record in records]
     jobs = [_job(content, image) for content in contents if content.graders]
     by_id = {content.id: content for content in contents}
     trials = arena.run(jobs, product.graders.grade)
-    return {trial.case_id for trial in trials if _same_failure(by_id[trial.case_id], trial)}
+    return {trial.case_id: _same_failure(by_id[trial.case_id], trial) for trial in trials}
 
 
-def _prelude(product: Product, arena: Arena, record: CaseRecord, image: str) -> Prelude | None:
-    """The shortest prelude found after which the case fails; None when it never does."""
+def _prelude(
+    product: Product, arena: Arena, record: CaseRecord, image: str, alone: bool | None
+) -> Prelude | None:
+    """The shortest prelude found after which the case fails; None when it never does. `alone`: whether it does with
+    none, if that is known."""
     earlier = drafts.prelude_candidates(product.store, record.id)
 
     def fails_after(prelude: tuple[RecordedTurn, ...]) -> bool:
+        if not prelude and alone is not None:
+            return alone
         return _fails(arena, product.graders, _content(product, record, prelude), image)
 
     session = drafts.case_content(product.store, record.id).turn.session

@@ -75,6 +75,7 @@ def create_app(settings: Settings, policy: Policy, memory: Memory, events: Event
             await http.aclose()
             events.note("process_stopped")
 
+    # Handlers return responses, not values: a response model costs every start, and so every replay, a millisecond.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     inflight = Inflight(app)
 
@@ -85,16 +86,16 @@ def create_app(settings: Settings, policy: Policy, memory: Memory, events: Event
         return respond(error_reply(503, "storage_failed", str(error)))
 
     @app.get("/healthz")
-    async def healthz() -> dict[str, bool]:
-        return {"ok": True}
+    async def healthz() -> Response:
+        return JSONResponse({"ok": True})
 
     @app.get("/readyz")
-    async def readyz() -> dict[str, object]:
-        return {"ready": memory.schema > 0, **identity}
+    async def readyz() -> Response:
+        return JSONResponse({"ready": memory.schema > 0, **identity})
 
     @app.get("/inflight")
-    async def in_flight() -> dict[str, int]:
-        return {"inflight": inflight.count}
+    async def in_flight() -> Response:
+        return JSONResponse({"inflight": inflight.count})
 
     @app.post(TURNS)
     async def turn(request: Request) -> Response:
@@ -118,8 +119,8 @@ def create_app(settings: Settings, policy: Policy, memory: Memory, events: Event
         return JSONResponse({"recorded": True})
 
     @app.delete("/v1/sessions/{session}")
-    async def delete_session(session: str) -> dict[str, object]:
-        return {"deleted": await agent.forget(session), "session": session}
+    async def delete_session(session: str) -> Response:
+        return JSONResponse({"deleted": await agent.forget(session), "session": session})
 
     return inflight
 

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +103,8 @@ class Seats:
         with self._lock:
             seats = [*self._idle, *self._busy]
             self._idle, self._busy = [], set()
-        for seat in seats:
-            self._close(seat)
+        with ThreadPoolExecutor(max(1, len(seats))) as threads:  # each waits for its gateway's loop to end
+            list(threads.map(self._close, seats))
         for instance in self._runtime.find(self._labels):
             self._runtime.kill(instance)
             self._runtime.remove(instance)

@@ -42,7 +42,6 @@ args = ["{home}/world/shop.py"]
 max_visible = 8
 max_held_out = 14
 max_regression = 100
-prelude_replays = 40
 on_tool_miss = "live"
 
 [run]

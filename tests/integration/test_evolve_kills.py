@@ -106,6 +106,25 @@ def stored_diff(world: World) -> str:
         return product.store.blobs.get(stored["diff_blob"]).decode()
 
 
+def test_another_run_takes_over_what_was_located_and_replays_the_baseline_itself(world: World) -> None:
+    def until_located(seed: str) -> str:
+        known = {run["id"] for run in world.ok("run")}
+        command = ("run", "start", world.batch("sum"), "--reason", "look", "--seed", seed)
+        assert world.run(*command, EVOLVE_KILL_AT="plan:begun").code == KILLED
+        [new] = {run["id"] for run in world.ok("run")} - known
+        world.ok("run", "stop", new)
+        return str(new)
+
+    first, again, other = until_located("5"), until_located("5"), until_located("6")
+    assert replays(world, first, "baseline") == replays(world, again, "baseline") > 0
+    assert [replays(world, run, "locate") > 0 for run in (first, again, other)] == [True, False, True]
+
+
+def replays(world: World, run: str, stage: str) -> int:
+    [found] = [s for s in world.ok("run", "status", run)["stages"] if s["name"] == stage]
+    return int(found["trials"])
+
+
 def test_stop_then_resume_and_only_one_at_a_time(world: World) -> None:
     batch = world.batch("sum")
     command = world.start("run", "start", batch, "--reason", "slow", "--coder", "slow")

@@ -1,7 +1,7 @@
 """Whole statements deleted, doubled, swapped with their neighbours, moved within their block."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evolve.mend.edit import Edit
 from evolve.mend.index import Index
@@ -63,10 +63,13 @@ def _move(module: Module, stmt: ast.stmt) -> Iterator[Edit]:
     if text is None:
         return
     for distance in range(1, REACH + 1):
-        prior = 0.4 / (1 + 0.25 * (distance - 1))
         for target, after in ((place.position - distance, False), (place.position + distance, True)):
             if not 0 <= target < len(place.block) or is_docstring(place.block[target]):
                 continue
+            low, high = sorted((target, place.position))
+            crossed = place.block[low : high + 1]
+            cut = 1 if after else -1
+            prior = _order_prior(crossed[:cut], crossed[cut:]) / (1 + 0.25 * (distance - 1))
             other = module.lines(place.block[target])
             if other is not None and module.data[: other[1]].endswith(b"\n"):
                 at = other[1] if after else other[0]
@@ -77,6 +80,20 @@ def _move(module: Module, stmt: ast.stmt) -> Iterator[Edit]:
                 yield from lines_edit(module, stmt, spans, operator, prior)
     if isinstance(stmt, ast.Expr | ast.AugAssign) and module.data[: own[1]].endswith(b"\n"):
         yield from lines_edit(module, stmt, [(own[1], own[1], text)], "statement.double", 0.08)
+
+
+def _order_prior(first: Sequence[ast.stmt], second: Sequence[ast.stmt]) -> float:
+    """Of an edit that lets `second` run before `first`. What is used and only then replaced stands too late; what needs
+    the other's result does not."""
+    reads, writes = _names(first, ast.Load), _names(first, ast.Store)
+    if writes & _names(second, ast.Load):
+        return 0.25
+    return 0.7 if reads & _names(second, ast.Store) else 0.4
+
+
+def _names(statements: Sequence[ast.stmt], context: type[ast.expr_context]) -> set[str]:
+    nodes = (node for stmt in statements for node in ast.walk(stmt))
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
 
 
 def _unwrap(module: Module, stmt: ast.stmt) -> Iterator[Edit]:

@@ -153,6 +153,23 @@ def test_the_edit_is_among_those_proposed(source: str, expected: str) -> None:
     assert any(expected in apply_spans(module.data, merged_spans([e])).decode() for e in edits)
 
 
+ORDERS = {
+    "used, then replaced": "    a = send(x)\n    x = clean(x)\n",
+    "nothing in common": "    a = send(x)\n    b = clean(y)\n",
+    "needs the other's result": "    a = send(x)\n    b = clean(a)\n",
+}
+
+
+def test_a_swap_is_likelier_the_more_it_looks_as_if_the_order_were_wrong() -> None:
+    priors = []
+    for body in ORDERS.values():
+        module = _module(f"def f(x, y):\n{body}    return y\n")
+        edits = [e for stmt in module.statements for e in edits_of(module, stmt, build_index([module]))]
+        [swap] = [e for e in edits if e.operator == "statement.swap" and e.line == 3]
+        priors.append(swap.prior)
+    assert priors == sorted(set(priors), reverse=True)
+
+
 @pytest.mark.parametrize("found", [bisect, fnmatch, copy])
 def test_statements_of_real_modules_can_be_edited(found: ModuleType) -> None:
     with open(str(found.__file__), "rb") as source:
