@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from containers import probes
+from containers.orders import LOG_BYTES
 from containers.runtime import Instance, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
+from containers.spec import SHM_BYTES, TMP_BYTES
 
 PROBE_SECONDS = 60.0
 LABELS = {"purpose": "conformance"}
@@ -56,6 +58,22 @@ print(made, flush=True)
 os._exit(0)
 """
 _FILE = "open('/out/big', 'wb').write(b'x' * (8 << 20)); print('written')"
+_DISK = """
+written = 0
+for folder in ('/tmp', '/dev/shm', '/'):
+    for number in range(1024):
+        try:
+            with open(f'{folder}/fill-{number}', 'wb') as out:
+                written += out.write(bytes(1 << 20))
+        except OSError:
+            break
+print(written)
+"""
+_FLOOD = """
+for _ in range(32):
+    print('x' * (1 << 20))
+print('last words', flush=True)
+"""
 _DESCRIPTORS = "import os; kept = [os.dup(0) for _ in range(200)]; print('opened')"
 _MEMORY = "kept = bytearray(512 << 20); kept[::4096] = b'x' * len(kept[::4096]); print('had it')"
 _MEMORY_TREE = """
@@ -231,6 +249,16 @@ def _limits(runtime: Runtime, folder: Path) -> Iterator[Finding]:
     yield Finding(
         "limit: file size", "written" not in written and size <= 1 << 20, f"{size} bytes, limit {1 << 20}"
     )
+    filled = _output(runtime, _spec(_DISK, out, Limits(wall_seconds=60))).strip()
+    room = TMP_BYTES + SHM_BYTES
+    yield Finding(
+        "limit: disk in total",
+        filled.isdecimal() and int(filled) <= room,
+        f"filled {filled or '?'} bytes, room for {room}",
+    )
+    said = _output(runtime, _spec(_FLOOD, out, Limits(wall_seconds=60)), 4 * LOG_BYTES)
+    detail = f"{len(said)} bytes of 32 MiB are kept, limit {LOG_BYTES}"
+    yield Finding("limit: output", said.endswith("last words\n") and len(said) <= LOG_BYTES, detail)
     opened = _output(runtime, _spec(_DESCRIPTORS, out, Limits(open_files=64)))
     yield Finding("limit: open files", "opened" not in opened, "200 asked for, limit 64")
     spun, _ = _run(runtime, _spec("while True: pass", out, Limits(cpu_seconds=1, wall_seconds=30)))
@@ -262,17 +290,17 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _output(runtime: Runtime, spec: InstanceSpec) -> str:
-    return _run(runtime, spec)[1]
+def _output(runtime: Runtime, spec: InstanceSpec, tail_bytes: int = 65536) -> str:
+    return _run(runtime, spec, tail_bytes)[1]
 
 
-def _run(runtime: Runtime, spec: InstanceSpec) -> tuple[int, str]:
+def _run(runtime: Runtime, spec: InstanceSpec, tail_bytes: int = 65536) -> tuple[int, str]:
     instance = runtime.start(None, spec)
     try:
         code = instance.wait(PROBE_SECONDS + 10)
         if code is None:
             raise RuntimeBroken(f"{spec.name}: still running after its wall limit")
-        return code, runtime.logs(instance)
+        return code, runtime.logs(instance, tail_bytes)
     finally:
         _discard(runtime, instance)
 

@@ -23,6 +23,16 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x00020000
 _PTRACE_ATTACH = 16
 _SYSCALLS = {"x86_64": {"add_key": 248, "io_uring_setup": 425, "bpf": 321}, "aarch64": {"add_key": 217}}
+_FOLDERS = (
+    "/", "/app", "/bin", "/boot", "/ctl", "/deps", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt",
+    "/proc", "/proc/sys/kernel", "/root", "/run", "/run/gateway", "/sbin", "/shim", "/srv", "/sys", "/sys/fs/cgroup",
+    "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/var", "/var/lib",
+)  # fmt: skip
+_FILES = (
+    "/dev/kmsg", "/dev/mem", "/etc/hosts", "/etc/passwd", "/proc/1/mem", "/proc/1/oom_score_adj",
+    "/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger", "/sys/kernel/uevent_helper",
+)  # fmt: skip
+_SETUID_SHELLS = ("/bin/su", "/usr/bin/su", "/usr/bin/sudo", "/usr/bin/pkexec")
 _DEVICES = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
 
 
@@ -128,22 +138,16 @@ def files(told: dict[str, object]) -> dict[str, Callable[[], tuple[bool, str]]]:
         return not extra, f"/run holds {extra}"
 
     def read_only() -> tuple[bool, str]:
-        places = (
-            "/",
-            "/app",
-            "/deps",
-            "/shim",
-            "/etc",
-            "/usr",
-            "/dev",
-            "/proc/sys/kernel",
-            os.path.dirname(os.__file__),
-        )
         written = []
-        for place in places:
-            with contextlib.suppress(OSError), open(f"{place}/evolve-probe", "w"):
-                written.append(place)
-        return not written, f"wrote below {written}" if written else f"{len(places)} places refused"
+        for folder in (*_FOLDERS, os.path.dirname(os.__file__)):
+            with contextlib.suppress(OSError), open(f"{folder}/evolve-probe", "w"):
+                written.append(folder)
+        for file in _FILES:
+            with contextlib.suppress(OSError):
+                os.close(os.open(file, os.O_WRONLY))
+                written.append(file)
+        tried = len(_FOLDERS) + 1 + len(_FILES)
+        return not written, f"wrote to {written}" if written else f"{tried} places refused"
 
     def descriptors() -> tuple[bool, str]:
         with os.scandir("/proc/self/fd") as entries:
@@ -185,6 +189,16 @@ def privileges() -> dict[str, Callable[[], tuple[bool, str]]]:
         back = refused(lambda: os.setuid(0))
         return os.getuid() != 0 and back[0], f"uid {os.getuid()}; setuid(0): {back[1]}"
 
+    def setuid_programs() -> tuple[bool, str]:
+        """Whatever stands inside with that bit gives nobody root."""
+        won = []
+        for program in filter(os.path.exists, _SETUID_SHELLS):
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                command = [program, "-c", "id -u"] if program.endswith("su") else [program, "id", "-u"]
+                told = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
+                won += [program] if told.stdout.strip() == b"0" else []
+        return not won, f"root by {won}" if won else "none makes us root"
+
     def no_new_privileges() -> tuple[bool, str]:
         return status_line("NoNewPrivs") == "1", f"NoNewPrivs {status_line('NoNewPrivs')}"
 
@@ -220,6 +234,7 @@ def privileges() -> dict[str, Callable[[], tuple[bool, str]]]:
     return {
         "no capabilities": capabilities,
         "no root": unprivileged,
+        "setuid programs": setuid_programs,
         "no new privileges": no_new_privileges,
         "no foreign processes": strangers,
         "PID 1 untouchable": first_process,
