@@ -25,7 +25,7 @@ import docker
 from docker.errors import DockerException
 from docker.models.containers import Container
 
-from containers import host
+from containers import host, processes
 from containers.runtime import Limits
 from containers.shard import UNKNOWN
 from containers.substrate import SubstrateManifest
@@ -226,6 +226,15 @@ class Contained(Peer):
         if self._container is not None:
             self._container.remove(force=True)
             self._container = None
+
+    def resident_bytes(self, env: Mapping[str, str]) -> int:
+        """Of the container's processes while the service waits for a request."""
+        self.begin(env)
+        assert self._container is not None
+        self._container.reload()
+        held = processes.usage(int(self._container.attrs["State"]["Pid"]))["memory_bytes"]
+        self.end()
+        return held
 
     def close(self) -> None:
         self.kill()

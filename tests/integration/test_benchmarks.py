@@ -1,17 +1,25 @@
 """The benchmarks run, in their smallest configuration, and say what they promise; no figure is judged here."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from containers.docker_options import DockerOptions
+
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    env = {**os.environ, **variables}
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
@@ -25,9 +33,11 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
         assert all(text for text in results[name]["peers"].values()), name
     tiny = results["replay"]["tiny"]
     assert tiny["n"] > 0
-    assert tiny["median_ms"]["bubblewrap"] > 0
+    assert tiny["replays_per_second"]["bubblewrap"] > 0
+    assert tiny["resident_mib"]["bubblewrap"] > 0
     assert tiny["bubblewrap_to_in_process"] > 0
-    assert (tiny["docker_run_to_bubblewrap"] is None) == bool(tiny.get("docker_run_missing"))
+    for way in ("docker_run", "docker_shard"):
+        assert (tiny["median_ms"][way] is None) == bool(tiny.get(f"{way}_missing"))
     assert results["intake"]["intake_to_bare"] > 0
     for row in results["stopping"]["candidates"].values():
         assert row["median_run"] + row["median_saved"] == row["planned"]
@@ -36,6 +46,17 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
     assert held["swap"]["median_held_ms"] > 0
     assert held["stop_and_start"]["median_unanswered_ms"] > 0
     assert held["held_to_stop_and_start"] > 0
+
+
+@pytest.mark.docker
+def test_a_shard_of_the_docker_engine_is_measured_against_a_container_a_case(
+    docker_options: DockerOptions,
+) -> None:
+    done = run("replay", "--small", "--json", EVOLVE_DOCKER=docker_options.model_dump_json(exclude_none=True))
+    assert done.returncode == 0, done.stderr
+    tiny = json.loads(done.stdout)["replay"]["tiny"]
+    assert min(tiny["docker_run_to_docker_shard"], tiny["docker_shard_to_bubblewrap"]) > 0
+    assert min(tiny["resident_mib"][way] for way in ("bubblewrap", "docker_shard", "docker_run")) > 0
 
 
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
