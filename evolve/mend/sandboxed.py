@@ -118,7 +118,7 @@ def _tools(root: Path) -> Iterator[Mount]:
     for entry in os.environ.get("PATH", "").split(os.pathsep):
         for name in ("python3", "python", "pytest"):
             tool = Path(entry) / name
-            if entry and tool.exists():
+            if entry and os.access(tool, os.X_OK):
                 prefixes |= {tool.parent.parent: None, tool.resolve().parent.parent: None}
     for heavy in sorted(HEAVY):
         if (root / heavy).is_dir():

@@ -163,6 +163,14 @@ def test_the_command_sees_no_network_and_no_secrets(project: Path, monkeypatch: 
     assert said["status"] == "passes already"
 
 
+def test_an_entry_of_the_path_that_cannot_be_looked_at_is_passed_by(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's folder; this name is too long for anybody, root included."""
+    monkeypatch.setenv("PATH", os.pathsep.join(["/" + "x" * 300, os.environ["PATH"]]))
+    assert _mend(project, "true")[0] == 0
+
+
 def test_bad_usage_and_a_broken_environment_have_codes_of_their_own(project: Path, tmp_path: Path) -> None:
     assert _mend(tmp_path / "missing", "true")[0] == 2
     assert _mend(project, "true", "--jobs", "0")[0] == 2
