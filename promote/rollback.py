@@ -11,6 +11,7 @@ copy), and where it can't, nobody but a person may decide to lose them.
 
 from collections.abc import Mapping
 
+from containers.runtime import EngineUnavailable
 from evidence.canonical import new_id
 from promote.bake import Bake
 from promote.journal import record_of
@@ -40,8 +41,10 @@ def begin_rollback(parts: Parts, reason: str, who: str = "promoter") -> OpenSwap
 
 
 def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
-    """Drive a rollback to its end, from wherever it stands."""
+    """Drive a rollback to its end, from wherever it stands. Raises EngineUnavailable: no image was tried then, so nothing
+    is decided and no attempt is spent before the engine is back."""
     assert opened.rollback is not None
+    parts.instances.writers()
     if opened.rollback.attempts >= MAX_ROLLBACK_ATTEMPTS:
         _quarantine(parts, opened, f"the rollback was interrupted {opened.rollback.attempts} times")
         return
@@ -57,6 +60,8 @@ def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
     except Unhealable as error:
         _fall_back_or_quarantine(parts, str(error))
         return
+    except EngineUnavailable:
+        raise
     except STEP_FAILED as error:
         _fall_back_or_quarantine(parts, f"{type(error).__name__}: {error}")
         return

@@ -115,6 +115,11 @@ class Images:
                 self._built[kind] = self._build(kind)
             return self._built[kind]
 
+    def build_again(self, kind: str) -> str:
+        """The same tree once more, whatever became of the image."""
+        with self._lock:
+            return self._build(kind)
+
     def _build(self, kind: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             tree = Path(folder) / "tree"
