@@ -1,5 +1,7 @@
 """`evolve agent`."""
 
+from pathlib import Path
+
 import click
 
 from evolve import agent as agents
@@ -7,6 +9,7 @@ from evolve.cli.context import open_product, person
 from evolve.cli.output import Group, json_option, print_fields, print_json, say
 from evolve.cli.progress import Progress
 from evolve.errors import Refused
+from evolve.units import write_units
 
 
 class AgentGroup(Group):
@@ -53,3 +56,21 @@ def status(as_json: bool) -> None:
             if as_json
             else Refused("nothing is running", hint="`evolve agent start`")
         )
+
+
+@agent.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@json_option
+def units(folder: Path, as_json: bool) -> None:
+    """Write systemd units to FOLDER: the service comes back after a boot, and a timer brings up what died.
+
+    With them in place `systemctl stop evolve` stops the service; after `evolve agent stop` the timer would start it
+    again. A file `environment` in $EVOLVE_HOME may hold the model's key.
+    """
+    with open_product() as product:
+        written = [str(path) for path in write_units(product.settings, folder)]
+    if as_json:
+        print_json({"units": written})
+        return
+    say("\n".join(written))
+    say("systemctl daemon-reload && systemctl enable --now evolve evolve-recover.timer")
