@@ -13,7 +13,8 @@ from evidence.ledger import write_durably
 from evolve.errors import Broken
 from evolve.product import Product
 from evolve.service import write_configs
-from promote.edge import EmbeddedEdge
+from promote.edge import Edge
+from promote.edges import edge_at
 from promote.supervisor import Program, SupervisorConfig, read_status
 from promote.wire import Unreachable
 
@@ -100,7 +101,7 @@ def _wait(product: Product, complaint: str, log: str, ready: Callable[[], object
 
 
 def _require_live(product: Product) -> None:
-    edge = EmbeddedEdge(product.paths.edge_control)
+    edge = _edge(product)
     try:
         found = edge.status()
     except Unreachable:
@@ -108,6 +109,11 @@ def _require_live(product: Product) -> None:
     if found.held or found.target is None:
         problem = product.ask_promoter(lambda p: p.status()).get("problem")
         raise Broken(f"the edge holds requests{f' ({problem})' if problem else ''}")
+
+
+def _edge(product: Product) -> Edge:
+    paths = product.paths
+    return edge_at(product.settings.edge.kind, paths.edge_control, paths.edge_state)
 
 
 def _tail(product: Product, name: str) -> str:
@@ -147,7 +153,7 @@ def status(product: Product) -> dict[str, object]:
     if supervisor is None:
         return {"running": False, "live_image": product.live_image()}
     promoter = product.ask_promoter(lambda p: p.status())
-    edge = EmbeddedEdge(product.paths.edge_control).status()
+    edge = _edge(product).status()
     return {
         "running": True,
         "url": f"http://{edge.host}:{edge.port}",

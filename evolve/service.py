@@ -13,6 +13,7 @@ from containers.substrate import SubstrateManifest
 from evidence.ledger import write_durably
 from evolve.settings import Settings
 from promote.edge import EdgeConfig
+from promote.edges import EDGE_MODULES
 from promote.policy import Person
 from promote.settings import Disk, PromoterConfig
 from trial.gateway import GatewayConfig, Price, ToolServer, Upstream
@@ -47,6 +48,10 @@ class Paths:
     @property
     def edge_control(self) -> Path:
         return self.run / "edge.sock"
+
+    @property
+    def edge_state(self) -> Path:
+        return self.home / "edge" / "state.json"
 
     @property
     def promoter_ledger(self) -> Path:
@@ -107,7 +112,7 @@ def edge_config(settings: Settings, manifest: SubstrateManifest) -> EdgeConfig:
         host=settings.edge.host,
         port=settings.edge.port,
         control=paths.edge_control,
-        state_file=paths.home / "edge" / "state.json",
+        state_file=paths.edge_state,
         turn_paths=manifest.turn_paths,
         health_paths=(manifest.liveness, manifest.readiness, manifest.inflight),
         request_id_header=manifest.request_id_header,
@@ -126,7 +131,9 @@ def promoter_config(settings: Settings) -> PromoterConfig:
         checkpoints=paths.checkpoints,
         checkpoint_key=paths.checkpoint_key,
         socket=paths.promoter_socket,
+        edge=settings.edge.kind,
         edge_control=paths.edge_control,
+        edge_state=paths.edge_state,
         runtime=settings.runtime,
         docker=settings.docker,
         runtime_home=settings.home,
@@ -145,7 +152,7 @@ def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, 
         "edge": edge_config(settings, manifest),
         "promoter": promoter_config(settings),
     }
-    modules = {"gateway": "trial.gateway", "edge": "promote.edge", "promoter": "promote.promoter"}
+    modules = {"gateway": "trial.gateway", "edge": EDGE_MODULES[settings.edge.kind], "promoter": "promote.promoter"}
     folder = Paths(settings.home).run
     for name in (".", "gateway"):
         (folder / name).mkdir(parents=True, exist_ok=True)

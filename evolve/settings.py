@@ -27,6 +27,8 @@ class Listen(Section):
 
 
 class EdgeSection(Listen):
+    kind: Literal["embedded", "haproxy"] = "embedded"
+    """`embedded`: our own relay. `haproxy`: the system's HAProxy, for production."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8710
     """Where users' requests arrive."""
 

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from evidence.ledger import write_durably
@@ -55,35 +55,59 @@ class Patience:
         await asyncio.sleep(seconds)
 
 
+@dataclass
+class GateState:
+    """What an edge must know again after a restart. Shut, unless a file says otherwise."""
+
+    held: bool = True
+    held_since: float = field(default_factory=time.time)
+    target: Target | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> "GateState":
+        try:
+            state = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+        target = Target(**state["target"]) if state["target"] else None
+        return cls(bool(state["held"]), float(state["held_since"]), target)
+
+    def save(self, path: Path) -> None:
+        write_durably(path, json.dumps(asdict(self)).encode())
+
+    def hold(self) -> None:
+        """Level, not edge: holding twice is holding."""
+        if not self.held:
+            self.held, self.held_since = True, time.time()
+
+    def release(self) -> float:
+        """For how many milliseconds it was shut (0 if it was open)."""
+        shut = (time.time() - self.held_since) * 1000 if self.held else 0.0
+        self.held = False
+        return max(shut, 0.0)
+
+
 class Gate:
     """Shut until someone opens it, also after a restart."""
 
     def __init__(self, state_file: Path, caps: Caps) -> None:
         self._file = state_file
         self._caps = caps
+        self._state = GateState.load(state_file)
         self._opened = asyncio.Event()
-        self.held = True
-        self.held_since = time.time()
-        self.target: Target | None = None
         self.parked = 0
         self.inflight = 0
         self._started: dict[int, float] = {}
         self._next_ticket = 0
-        self._load()
-
-    def _load(self) -> None:
-        try:
-            state = json.loads(self._file.read_bytes())
-        except FileNotFoundError:
-            return
-        self.held, self.held_since = bool(state["held"]), float(state["held_since"])
-        self.target = Target(**state["target"]) if state["target"] else None
         self._announce()
 
-    def _save(self) -> None:
-        target = asdict(self.target) if self.target else None
-        state = {"held": self.held, "held_since": self.held_since, "target": target}
-        write_durably(self._file, json.dumps(state).encode())
+    @property
+    def held(self) -> bool:
+        return self._state.held
+
+    @property
+    def target(self) -> Target | None:
+        return self._state.target
 
     def _announce(self) -> None:
         if self.held or self.target is None:
@@ -92,23 +116,20 @@ class Gate:
             self._opened.set()
 
     def hold(self) -> None:
-        """Level, not edge: holding twice is holding."""
-        if not self.held:
-            self.held, self.held_since = True, time.time()
-            self._announce()
-        self._save()
+        self._state.hold()
+        self._announce()
+        self._state.save(self._file)
 
     def release(self) -> float:
         """Open, and say for how many milliseconds it was shut (0 if it was open)."""
-        shut = (time.time() - self.held_since) * 1000 if self.held else 0.0
-        self.held = False
-        self._save()
+        shut = self._state.release()
+        self._state.save(self._file)
         self._announce()
-        return max(shut, 0.0)
+        return shut
 
     def point_at(self, target: Target) -> None:
-        self.target = target
-        self._save()
+        self._state.target = target
+        self._state.save(self._file)
         self._announce()
 
     async def admit(self, body_bytes: int, patience: Patience) -> tuple[int, Target]:

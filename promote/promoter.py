@@ -29,7 +29,7 @@ from evidence.ledger import Ledger, LedgerBroken
 from promote.accept import Intake, Rejected
 from promote.approval import SignedApproval
 from promote.bake import BakeRules
-from promote.edge import EmbeddedEdge
+from promote.edges import edge_at
 from promote.generations import GenerationBroken, Generations
 from promote.journal import Journal
 from promote.keys import KeyRefused, machine_key
@@ -105,7 +105,7 @@ class Promoter:
         self.problem = ""
         self.parts = Parts(
             journal=self.journal,
-            edge=EmbeddedEdge(config.edge_control),
+            edge=edge_at(config.edge, config.edge_control, config.edge_state),
             instances=self.instances,
             generations=self.generations,
             timing=config.timing,

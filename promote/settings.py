@@ -2,12 +2,14 @@
 environment."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from containers.docker_options import DockerOptions
 from promote.policy import Person
 
+EdgeKind = Literal["embedded", "haproxy"]
 BAKE_FLOOR_SECONDS = 10.0
 BAKE_FLOOR_TURNS = 50
 """The least that any approval may ask for. Constants, not settings."""
@@ -66,7 +68,11 @@ class PromoterConfig(_Section):
     checkpoint_key: Path
     socket: Path
     """Where the CLI and the page ask."""
+    edge: EdgeKind = "embedded"
     edge_control: Path
+    """Where the edge's EdgeConfig puts it; so with `edge_state`."""
+    edge_state: Path | None = None
+    """HAProxy's only: the promoter writes gate and target there before it tells HAProxy."""
     runtime: str = "auto"
     docker: DockerOptions | None = None
     runtime_home: Path
@@ -82,6 +88,12 @@ class PromoterConfig(_Section):
     accept_inconclusive: bool = False
     timing: Timing = Timing()
     disk: Disk = Disk()
+
+    @model_validator(mode="after")
+    def _has_edge_state(self) -> "PromoterConfig":
+        if self.edge == "haproxy" and self.edge_state is None:
+            raise ValueError("edge_state is needed with haproxy")
+        return self
 
     @model_validator(mode="after")
     def _separate(self) -> "PromoterConfig":

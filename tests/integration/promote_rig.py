@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from containers.docker_options import DockerOptions
@@ -28,9 +29,11 @@ from evidence.canonical import digest, new_id, utcnow
 from promote.approval import Approval, SignedApproval
 from promote.bundle import write_bundle
 from promote.client import PromoterClient
-from promote.edge import EmbeddedEdge
+from promote.edges import EDGE_MODULES, edge_at
+from promote.haproxy_files import MISSING, find_haproxy
 from promote.keys import public_text, sign, sign_as
 from promote.records import SwapRecord
+from promote.settings import EdgeKind
 from promote.wire import Refused, Unreachable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +154,7 @@ class Rig:
     timing: dict[str, float] = field(default_factory=dict)
     bake_seconds: float = 0.4
     bake_turns: int = 8
+    edge_kind: EdgeKind = "embedded"
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
@@ -158,7 +162,8 @@ class Rig:
         self.edge_process: subprocess.Popen[bytes] | None = None
         self.promoter_process: subprocess.Popen[bytes] | None = None
         self.client = PromoterClient(self.home / "run" / "promoter.sock")
-        self.edge = EmbeddedEdge(self.home / "run" / "edge.sock")
+        self.edge_state = self.home / "edge" / "state.json"
+        self.edge = edge_at(self.edge_kind, self.home / "run" / "edge.sock", self.edge_state)
         self.port = 0
         self.home.mkdir(parents=True, exist_ok=True)
         self.runtime = self.images.runtime()
@@ -170,7 +175,7 @@ class Rig:
                 {
                     "port": self.port,
                     "control": str(self.home / "run" / "edge.sock"),
-                    "state_file": str(self.home / "run" / "edge-state.json"),
+                    "state_file": str(self.edge_state),
                 }
             )
         )
@@ -182,6 +187,8 @@ class Rig:
                     "checkpoints": str(self.home / "checkpoints"),
                     "checkpoint_key": str(self.home / "keys" / "ledger.pem"),
                     "socket": str(self.home / "run" / "promoter.sock"),
+                    "edge": self.edge_kind,
+                    "edge_state": str(self.edge_state),
                     "edge_control": str(self.home / "run" / "edge.sock"),
                     "runtime": "auto",
                     "docker": self.images.docker and self.images.docker.model_dump(mode="json"),
@@ -201,7 +208,7 @@ class Rig:
     def start_edge(self) -> None:
         self.write_configs()
         self.edge_process = self._spawn(
-            ["-m", "promote.edge", "--config", str(self.home / "edge.json")], "edge", {}
+            ["-m", EDGE_MODULES[self.edge_kind], "--config", str(self.home / "edge.json")], "edge", {}
         )
         self.port = until(lambda: self.edge.status().port, 10.0)
 
@@ -446,6 +453,12 @@ def rig_in(folder: Path, images: Images, **options: object) -> Iterator[Rig]:
         yield rig
     finally:
         rig.close()
+
+
+def require_haproxy() -> None:
+    """Skips, or fails in CI, where there can be no HAProxy."""
+    if find_haproxy() is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(MISSING)
 
 
 def until(look: Callable[[], T], seconds: float) -> T:

@@ -14,10 +14,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from promote_rig import ROOT, TINY, Images, Rig, Traffic, until
+from promote_rig import ROOT, TINY, Images, Rig, Traffic, require_haproxy, until
 
 from promote.edge import EmbeddedEdge
 from promote.gate import Target
+from promote.settings import EdgeKind
 
 
 class Tiny:
@@ -83,10 +84,18 @@ class Scripted:
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
+@pytest.fixture(params=["embedded", "haproxy"])
+def kind(request: pytest.FixtureRequest) -> EdgeKind:
+    """Runs a test on both edges."""
+    if request.param == "haproxy":
+        require_haproxy()
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(tmp_path: Path, kind: EdgeKind) -> Iterator[Rig]:
     """Only its edge is used."""
-    made = Rig(tmp_path / "home", Images(tmp_path / "images"))
+    made = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind=kind)
     made.start_edge()
     yield made
     made.close()
@@ -182,8 +191,8 @@ def test_health_passes_a_shut_gate(rig: Rig, tmp_path: Path) -> None:
         service.end()
 
 
-def test_beyond_the_caps_a_request_is_refused_and_told_when_to_come_back(tmp_path: Path) -> None:
-    rig = Rig(tmp_path / "home", Images(tmp_path / "images"))
+def test_beyond_the_caps_a_request_is_refused_and_told_when_to_come_back(tmp_path: Path, kind: EdgeKind) -> None:
+    rig = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind=kind)
     write = rig.write_configs
 
     def small() -> None:

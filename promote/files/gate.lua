@@ -1,0 +1,153 @@
+-- Which requests wait, which are at the service, and what became of them. What the operator's promoter sets lies in the
+-- map: hold ("0" or "1") and epoch (of the live instance, "0" for none).
+
+local boot, host, port = os.getenv("EDGE_BOOT"), os.getenv("EDGE_HOST"), os.getenv("EDGE_PORT")
+local hold_seconds = tonumber(os.getenv("EDGE_HOLD_SECONDS"))
+local parked_cap, body_cap = tonumber(os.getenv("EDGE_PARKED")), tonumber(os.getenv("EDGE_PARKED_BODY"))
+
+local RETRY_MS = 20
+local map = Map.new("gate.map", Map._str)
+local last_ticket, last_mark, parked, inflight = 0, 0, 0, 0
+local waiting, passed = {}, {} -- by ticket
+local unanswered = {} -- by request: what it may still wait, and whose failures it told already
+
+local function now()
+  local time = core.now()
+  return time.sec + time.usec / 1e6
+end
+
+local function shut()
+  return map:lookup("hold") ~= "0" or map:lookup("epoch") == "0"
+end
+
+local function unpark(ticket)
+  if waiting[ticket] then
+    waiting[ticket] = nil
+    parked = parked - 1
+  end
+end
+
+-- The more wait the longer they sleep: some 5,000 looks a second, however many there are.
+local function nap()
+  local before = now()
+  core.msleep(math.max(20, parked // 5))
+  return now() - before
+end
+
+local function refuse(txn, ticket, why)
+  unpark(ticket)
+  txn:set_var("txn.why", why)
+end
+
+core.register_action("gate", { "http-req" }, function(txn)
+  last_ticket = last_ticket + 1
+  local ticket, left = last_ticket, hold_seconds
+  txn:set_var("txn.ticket", ticket)
+  local before = unanswered[txn:get_var("txn.request")]
+  if before then
+    if before.left <= 0 then return refuse(txn, ticket, "the service did not answer") end
+    core.msleep(RETRY_MS)
+    left = before.left - RETRY_MS / 1000
+  end
+  while shut() do
+    if left <= 0 then return refuse(txn, ticket, "waited too long") end
+    if not waiting[ticket] then
+      if parked >= parked_cap then return refuse(txn, ticket, "too many requests wait") end
+      if txn.f:req_body_size() > body_cap then return refuse(txn, ticket, "the body is too large to wait") end
+      waiting[ticket] = true
+      parked = parked + 1
+    end
+    left = left - nap()
+  end
+  unpark(ticket)
+  passed[ticket] = now()
+  inflight = inflight + 1
+  txn:set_var("txn.left", tostring(left))
+  txn:set_var("txn.epoch", map:lookup("epoch"))
+  txn:set_var("txn.passed", true)
+end, 0)
+
+-- Asked for by the log line, which HAProxy writes at the end of every request, however it ended. Says number, epoch and
+-- milliseconds of a turn, or "-" for what is no turn or was told before.
+core.register_fetches("leave", function(txn)
+  local ticket = txn:get_var("txn.ticket")
+  if not ticket then return "-" end
+  unpark(ticket)
+  local since = passed[ticket]
+  if not since then return "-" end
+  passed[ticket] = nil
+  inflight = inflight - 1
+  local request, epoch = txn:get_var("txn.request"), txn:get_var("txn.epoch")
+  local known = unanswered[request]
+  if txn:get_var("txn.answered") then
+    unanswered[request] = nil
+  else
+    local told = known and known.told or {}
+    unanswered[request] = { left = tonumber(txn:get_var("txn.left")), told = told, at = now() }
+    if told[epoch] then return "-" end
+    told[epoch] = true
+  end
+  if not txn:get_var("txn.turn") then return "-" end
+  last_mark = last_mark + 1
+  return string.format("%d %s %.3f", last_mark, epoch, (now() - since) * 1000)
+end)
+
+-- A client that went away leaves its entry behind.
+core.register_task(function()
+  while true do
+    core.sleep(30)
+    local limit = now() - 2 * hold_seconds
+    for request, entry in pairs(unanswered) do
+      if entry.at < limit then unanswered[request] = nil end
+    end
+  end
+end)
+
+core.register_cli({ "edge", "status" }, "edge status : what the gate does now", function(applet)
+  local time, oldest = now(), 0
+  for _, since in pairs(passed) do
+    oldest = math.max(oldest, time - since)
+  end
+  applet:send(string.format(
+    '{"boot": "%s", "host": "%s", "port": %s, "held": %s, "epoch": %s, "inflight": %d, "oldest_seconds": %.3f, "parked": %d}\n',
+    boot, host, port, map:lookup("hold") ~= "0", map:lookup("epoch"), inflight, oldest, parked
+  ))
+end)
+
+core.register_action("clock", { "http-req" }, function(txn)
+  local micros = txn:get_var("txn.clock")
+  txn.http:req_set_header("x-turn-clock", string.format("%d.%06d", micros // 1000000, micros % 1000000))
+end, 0)
+
+-- Browsers don't tell cookies of one host apart by port: the page's must not reach the service, nor be set by it.
+local function own(pair)
+  return pair:match("^%s*(.-)%s*$"):lower():sub(1, 7) == "evolve_"
+end
+
+local function values(headers, name)
+  local found = {}
+  if headers[name] then
+    for index = 0, #headers[name] do found[#found + 1] = headers[name][index] end
+  end
+  return found
+end
+
+core.register_action("without_own_cookies", { "http-req" }, function(txn)
+  local all = values(txn.http:req_get_headers(), "cookie")
+  txn.http:req_del_header("cookie")
+  for _, value in ipairs(all) do
+    local kept = {}
+    for pair in value:gmatch("[^;]+") do
+      if not own(pair) then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
+    end
+    if #kept > 0 then txn.http:req_add_header("cookie", table.concat(kept, "; ")) end
+  end
+end, 0)
+
+core.register_action("without_own_set_cookies", { "http-res" }, function(txn)
+  local all = values(txn.http:res_get_headers(), "set-cookie")
+  txn.http:res_del_header("set-cookie")
+  for _, value in ipairs(all) do
+    if not own(value) then txn.http:res_add_header("set-cookie", value) end
+  end
+end, 0)
