@@ -152,7 +152,11 @@ def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, 
         "edge": edge_config(settings, manifest),
         "promoter": promoter_config(settings),
     }
-    modules = {"gateway": "trial.gateway", "edge": EDGE_MODULES[settings.edge.kind], "promoter": "promote.promoter"}
+    modules = {
+        "gateway": "trial.gateway",
+        "edge": EDGE_MODULES[settings.edge.kind],
+        "promoter": "promote.promoter",
+    }
     folder = Paths(settings.home).run
     for name in (".", "gateway"):
         (folder / name).mkdir(parents=True, exist_ok=True)

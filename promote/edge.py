@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -22,6 +22,8 @@ from evidence.canonical import new_id
 from promote.gate import Caps, Gate, Target, TurnLog, TurnMark
 from promote.relay import Relay
 from promote.wire import MAX_LINE, address, call, encode
+
+_HttpPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 
 
 class EdgeConfig(BaseModel):
@@ -36,9 +38,9 @@ class EdgeConfig(BaseModel):
     control: Path
     """Unix socket for the promoter."""
     state_file: Path
-    turn_paths: tuple[str, ...] = ("/v1/chat/completions",)
-    health_paths: tuple[str, ...] = ("/healthz", "/readyz", "/inflight")
-    request_id_header: str = "x-request-id"
+    turn_paths: tuple[_HttpPath, ...] = ("/v1/chat/completions",)
+    health_paths: tuple[_HttpPath, ...] = ("/healthz", "/readyz", "/inflight")
+    request_id_header: str = Field(default="x-request-id", pattern=r"^[A-Za-z0-9_-]+$")
     parked: int = Field(default=1000, ge=1)
     parked_body_bytes: int = Field(default=64 << 10, ge=1)
     hold_seconds: float = Field(default=60.0, gt=0)

@@ -9,8 +9,6 @@ import json
 import os
 import socket
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import ValidationError

@@ -61,7 +61,9 @@ def checked(folder: Path, listener: int) -> str:
     if binary is None:
         raise HAProxyUnusable(MISSING)
     argv = [binary, "-c", "-f", "haproxy.cfg"]
-    tried = subprocess.run(argv, cwd=folder, pass_fds=(listener,), capture_output=True, text=True, check=False)
+    tried = subprocess.run(
+        argv, cwd=folder, pass_fds=(listener,), capture_output=True, text=True, check=False
+    )
     if tried.returncode:
         complaints = [line for line in tried.stderr.splitlines() if "[ALERT]" in line] or ["no reason given"]
         raise HAProxyUnusable(f"{folder / 'haproxy.cfg'}: {complaints[0]}")
@@ -90,9 +92,10 @@ def _rendered(config: EdgeConfig, listener: int, port: int) -> str:
 
 
 def _connections(parked: int) -> int:
-    """Of users. Each costs up to four files: two in each of the two passes."""
+    """Of users: as many again as may wait. Each costs up to four files, two in each of the two passes; one that waits, or
+    sends slowly, a buffer of memory."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return min(max(4 * parked, 1000), most // 4 - 100)
+    return min(2 * parked, most // 4 - 100)
 
 
 def _quoted(text: str) -> str:

@@ -34,32 +34,49 @@ local function nap()
   return now() - before
 end
 
-local function refuse(txn, ticket, why)
-  unpark(ticket)
-  txn:set_var("txn.why", why)
-end
-
-core.register_action("gate", { "http-req" }, function(txn)
-  last_ticket = last_ticket + 1
-  local ticket, left = last_ticket, hold_seconds
-  txn:set_var("txn.ticket", ticket)
-  local before = unanswered[txn:get_var("txn.request")]
-  if before then
-    if before.left <= 0 then return refuse(txn, ticket, "the service did not answer") end
-    core.msleep(RETRY_MS)
-    left = before.left - RETRY_MS / 1000
-  end
+-- Waits for the gate, `left` seconds at most. Returns what is left of them, or nothing and why the request is refused.
+local function wait(txn, ticket, left)
   while shut() do
-    if left <= 0 then return refuse(txn, ticket, "waited too long") end
+    if left <= 0 then return nil, "waited too long" end
     if not waiting[ticket] then
-      if parked >= parked_cap then return refuse(txn, ticket, "too many requests wait") end
-      if txn.f:req_body_size() > body_cap then return refuse(txn, ticket, "the body is too large to wait") end
+      if parked >= parked_cap then return nil, "too many requests wait" end
+      if txn.f:req_body_size() > body_cap then return nil, "the body is too large to wait" end
       waiting[ticket] = true
       parked = parked + 1
     end
     left = left - nap()
   end
+  return left
+end
+
+local function new_ticket(txn)
+  last_ticket = last_ticket + 1
+  txn:set_var("txn.ticket", last_ticket)
+  return last_ticket
+end
+
+-- The first pass: most wait here, where a request costs one buffer.
+core.register_action("park", { "http-req" }, function(txn)
+  local ticket = new_ticket(txn)
+  local left, why = wait(txn, ticket, hold_seconds)
   unpark(ticket)
+  if not left then return txn:set_var("txn.why", why) end
+  txn.http:req_set_header("x-edge-left", tostring(left))
+  txn:set_var("txn.passed", true)
+end, 0)
+
+-- The second pass: from the last look at the gate to the count nothing can come between.
+core.register_action("admit", { "http-req" }, function(txn)
+  local ticket, left, why = new_ticket(txn), tonumber(txn:get_var("txn.left")), nil
+  local before = unanswered[txn:get_var("txn.request")]
+  if before then
+    if before.left <= 0 then return txn:set_var("txn.why", "the service did not answer") end
+    core.msleep(RETRY_MS)
+    left = before.left - RETRY_MS / 1000
+  end
+  left, why = wait(txn, ticket, left)
+  unpark(ticket)
+  if not left then return txn:set_var("txn.why", why) end
   passed[ticket] = now()
   inflight = inflight + 1
   txn:set_var("txn.left", tostring(left))

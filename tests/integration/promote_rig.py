@@ -155,6 +155,7 @@ class Rig:
     bake_seconds: float = 0.4
     bake_turns: int = 8
     edge_kind: EdgeKind = "embedded"
+    hold_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
@@ -176,6 +177,7 @@ class Rig:
                     "port": self.port,
                     "control": str(self.home / "run" / "edge.sock"),
                     "state_file": str(self.edge_state),
+                    "hold_seconds": self.hold_seconds,
                 }
             )
         )
@@ -370,10 +372,12 @@ class Sent:
 
 
 class Traffic:
-    """Clients that send numbered turns without pause; some keep their connection, some stream."""
+    """Clients that send numbered turns without pause; some keep their connection, some stream. `again`: one whose
+    connection broke asks again, with the same id, for a minute: so does a client whose edge was killed."""
 
-    def __init__(self, rig: Rig, clients: int = 4, pause: float = 0.01) -> None:
+    def __init__(self, rig: Rig, clients: int = 4, pause: float = 0.01, again: bool = False) -> None:
         self.rig, self.pause = rig, pause
+        self._patience = 60.0 if again else 0.0
         self._tiny = rig.images.substrate == "tiny"
         self.sent: list[Sent] = []
         self.errors: list[str] = []
@@ -396,20 +400,25 @@ class Traffic:
         keep, stream = number % 2 == 0, number % 4 == 3
         link: http.client.HTTPConnection | None = None
         while not self._stop.is_set():
-            link = link or http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=65)
             request_id, started = new_id(), time.monotonic()
-            try:
-                said = f"echo {request_id}" if self._tiny else f"/remember {request_id}"
-                status, reply = turn(link, said, session, request_id, stream)
-                applied = reply.get("applied")
-                count = int(applied["count"]) if isinstance(applied, dict) else len(self.sent) + 1
-                with self._lock:
-                    self.sent.append(Sent(request_id, session, status, count, time.monotonic() - started))
-            except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
-                with self._lock:
-                    self.errors.append(f"{type(error).__name__}: {error}")
-                link.close()
-                link = None
+            while True:
+                link = link or http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=65)
+                try:
+                    said = f"echo {request_id}" if self._tiny else f"/remember {request_id}"
+                    status, reply = turn(link, said, session, request_id, stream)
+                    applied = reply.get("applied")
+                    count = int(applied["count"]) if isinstance(applied, dict) else len(self.sent) + 1
+                    with self._lock:
+                        self.sent.append(Sent(request_id, session, status, count, time.monotonic() - started))
+                    break
+                except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
+                    link.close()
+                    link = None
+                    if time.monotonic() - started >= self._patience:
+                        with self._lock:
+                            self.errors.append(f"{type(error).__name__}: {error}")
+                        break
+                    time.sleep(0.05)
             if not keep and link is not None:
                 link.close()
                 link = None

@@ -1,0 +1,240 @@
+"""What only HAProxy as the edge must show: its two passes, its counts, its restarts. The rest is test_promote_edge.py."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+import stat
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from promote_rig import Images, Rig, Traffic, require_haproxy, rig_in, until
+from test_promote_edge import OK, Scripted, Tiny, send
+
+from promote.gate import GateState, Target
+from promote.haproxy_files import point
+
+TURN = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
+MEMORY = 256 << 20
+
+
+@pytest.fixture(autouse=True)
+def _haproxy() -> None:
+    require_haproxy()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """Only its edge is used."""
+    made = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind="haproxy")
+    made.start_edge()
+    yield made
+    made.close()
+
+
+def reset(link: socket.socket) -> None:
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    link.close()
+
+
+def kill(rig: Rig) -> None:
+    assert rig.edge_process is not None
+    rig.edge_process.send_signal(signal.SIGKILL)
+    rig.edge_process.wait()
+
+
+def test_only_its_owner_may_speak_to_it(rig: Rig) -> None:
+    for path in (rig.home / "run" / "edge.sock", rig.edge_state.parent / "gate.sock"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_requests_of_clients_that_went_away_neither_pass_a_shut_gate_nor_stay_counted(
+    rig: Rig, tmp_path: Path
+) -> None:
+    path, answering = tmp_path / "s.sock", threading.Event()
+
+    def answer(link: socket.socket, _: bytes) -> None:
+        answering.wait(20)
+        link.sendall(OK)
+
+    service = Scripted(path, answer)
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    links = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(20)]
+    for link in links:
+        link.sendall(TURN)
+    until(lambda: rig.edge.status().parked == 20, 10.0)
+    for number, link in enumerate(links):
+        reset(link) if number % 2 else link.close()
+    time.sleep(0.3)
+    assert service.seen == []
+    rig.edge.release()
+    until(lambda: rig.edge.status().parked == 0, 10.0)
+    with closing(socket.create_connection(("127.0.0.1", rig.port), timeout=20)) as link:
+        link.sendall(TURN)
+        until(lambda: rig.edge.status().inflight > 0, 10.0)
+        reset(link)
+    answering.set()
+    until(lambda: rig.edge.status().inflight == 0, 20.0)
+    assert rig.edge.status().oldest_seconds == 0
+    service.close(path)
+
+
+def test_a_service_that_dies_while_the_gate_is_shut_leaves_nothing_in_flight(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """Else a drain would wait for requests that nobody will answer."""
+    path, dying = tmp_path / "s.sock", threading.Event()
+    answers = [OK]
+    service = Scripted(
+        path, lambda link, _: link.sendall(answers.pop()) if dying.wait(20) and answers else None
+    )
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    told: list[int] = []
+    asking = threading.Thread(target=lambda: told.append(send(rig, "POST", "/v1/chat/completions", b"{}")[0]))
+    answers.clear()
+    asking.start()
+    until(lambda: rig.edge.status().inflight == 1, 10.0)
+    rig.edge.hold()
+    dying.set()
+    until(lambda: (rig.edge.status().inflight, rig.edge.status().parked) == (0, 1), 10.0)
+    answers.append(OK)
+    rig.edge.point_at(Target(str(path), 2, "d"))
+    rig.edge.release()
+    asking.join()
+    service.close(path)
+    assert told == [200]
+    assert [mark.status for epoch in (1, 2) for mark in rig.edge.turns(epoch, 0)] == [0, 200]
+
+
+def test_a_service_cant_have_a_request_sent_again_without_end(tmp_path: Path) -> None:
+    """425 is how the second pass tells the first to try again; from a service it is no answer."""
+    rig = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind="haproxy", hold_seconds=0.5)
+    rig.start_edge()
+    path = tmp_path / "s.sock"
+    service = Scripted(path, lambda link, _: link.sendall(b"HTTP/1.1 425 Early\r\ncontent-length: 0\r\n\r\n"))
+    try:
+        rig.edge.point_at(Target(str(path), 1, "d"))
+        rig.edge.release()
+        status, headers, _ = send(rig, "POST", "/v1/chat/completions", b"{}")
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert 2 <= len(service.seen) <= 26
+        assert [mark.status for mark in rig.edge.turns(1, 0)] == [0]
+    finally:
+        service.close(path)
+        rig.close()
+
+
+def test_a_target_that_haproxy_was_not_told_of_is_no_target(rig: Rig, tmp_path: Path) -> None:
+    """A promoter that was killed between the file and HAProxy points again."""
+    old, new = Target("/old/agent.sock", 1, "d"), Target("/new/agent.sock", 2, "e")
+    rig.edge.point_at(old)
+    state = GateState.load(rig.edge_state)
+    state.target = new
+    state.save(rig.edge_state)
+    assert rig.edge.status().target is None
+    kill(rig)
+    (rig.edge_state.parent / "live.sock").unlink()
+    rig.start_edge()
+    assert rig.edge.status().target == new
+    assert os.readlink(rig.edge_state.parent / "live.sock") == new.socket
+
+
+def test_the_link_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for epoch in (1, 2, 2):
+        point(tmp_path, Target(f"/run/agent-{epoch}/agent.sock", epoch, "d"))
+        assert os.readlink(tmp_path / "live.sock") == f"/run/agent-{epoch}/agent.sock"
+    assert os.listdir(tmp_path) == ["live.sock"]
+
+
+def test_five_thousand_arrivals_during_a_hold(rig: Rig, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    service = Tiny(tmp_path, 1)
+    text = json.dumps({"messages": [{"role": "user", "content": "echo a"}], "pad": "x" * (60 << 10)}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(text)
+    told: Counter[bytes] = Counter()
+    refused = asyncio.Event()
+
+    async def come() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(head)
+        writer.write(text)
+        reply = await reader.readuntil(b"\r\n\r\n")
+        status = reply.split(b" ")[1]
+        told[status] += 1
+        if told[b"503"] == 4000:
+            refused.set()
+        assert status == b"200" or b"retry-after: 1" in reply.lower()
+        writer.close()
+
+    async def storm() -> None:
+        arrivals = [asyncio.create_task(come()) for _ in range(5000)]
+        await refused.wait()
+        assert await asyncio.to_thread(lambda: rig.edge.status().parked) == 1000
+        await asyncio.to_thread(rig.edge.release)
+        await asyncio.gather(*arrivals)
+
+    try:
+        rig.edge.point_at(service.target)
+        asyncio.run(asyncio.wait_for(storm(), 240))
+        assert told == {b"200": 1000, b"503": 4000}
+        assert rig.edge_process is not None
+        found = Path(f"/proc/{rig.edge_process.pid}/status").read_text()
+        peak = next(int(line.split()[1]) << 10 for line in found.splitlines() if line.startswith("VmHWM"))
+        print(f"HAProxy's peak memory: {peak >> 20} MiB")
+        assert peak < MEMORY
+        assert (rig.edge.status().inflight, rig.edge.status().parked) == (0, 0)
+        assert len(rig.edge.turns(1, 0)) >= 1000
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        service.end()
+
+
+def test_swaps_and_rollbacks_go_through_haproxy_and_lose_nothing(tmp_path: Path) -> None:
+    images = Images(tmp_path / "images")
+    with rig_in(tmp_path / "rig", images, edge_kind="haproxy") as rig:
+        rig.install()
+        with Traffic(rig) as traffic:
+            for kind, end in (
+                ("good", "committed"),
+                ("late_bad", "rolled_back"),
+                ("late_death", "rolled_back"),
+            ):
+                record = rig.finish(rig.promote(kind, bake_turns=40))
+                assert record.state == end, record.reason
+        assert rig.live_image() == images.digest("good")
+        assert traffic.lost_or_doubled() == []
+        assert {item.status for item in traffic.sent} <= {200, 500}
+
+
+def test_haproxy_may_be_killed_in_the_middle_of_swaps(tmp_path: Path) -> None:
+    """Connections die with it; a client that asks again with the same id has one answer and one effect."""
+    images = Images(tmp_path / "images")
+    with rig_in(tmp_path / "rig", images, edge_kind="haproxy") as rig:
+        rig.install()
+        with Traffic(rig, again=True) as traffic:
+            for number, kind in enumerate(("good", "slow_boot", "base", "good", "base")):
+                before = rig.live_image()
+                swap = rig.promote(kind)
+                until(lambda: rig.edge.status().held, 20.0)
+                if number % 2:
+                    until(lambda: not rig.edge.status().held, 20.0)
+                kill(rig)
+                rig.start_edge()
+                record = rig.finish(swap)
+                print(kind, record.state, record.reason)
+                assert record.state in ("committed", "rolled_back", "closed"), record.reason
+                assert record.live_image == (images.digest(kind) if record.state == "committed" else before)
+                until(lambda: not rig.edge.status().held, 20.0)
+        assert {item.status for item in traffic.sent} == {200}
+        assert traffic.lost_or_doubled() == []
+        assert len(traffic.sent) > 100
