@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint unit integration e2e bench soak setup lock engine browser clean
+.PHONY: demo test lint unit integration e2e bench soak setup lock engine browser haproxy clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
@@ -32,7 +32,7 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
 
-integration: $(STAMP) engine
+integration: $(STAMP) engine haproxy
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
 e2e: $(STAMP) browser
@@ -45,6 +45,12 @@ engine: $(STAMP)
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap debian-archive-keyring; }; \
 	containers/files/make-base .venv/docker-base.tar; \
 	else echo "a Docker Engine and its base image need root: without them the Docker tests are skipped" >&2; fi
+
+# HAProxy is a system package, too, and lies where an ordinary user's PATH may not lead.
+haproxy:
+	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || \
+	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy; \
+	else echo "no haproxy here: as root, 'apt-get install haproxy' lets the tests of the production edge run" >&2; fi
 
 # Chromium is a system package: installed when root, else the browser tests say what is missing.
 browser:

@@ -15,6 +15,7 @@ from evolve.product import Product
 from evolve.service import write_configs
 from promote.edge import Edge
 from promote.edges import edge_at
+from promote.haproxy_files import MISSING, REMEDY, find_haproxy
 from promote.supervisor import Program, SupervisorConfig, read_status
 from promote.wire import Unreachable
 
@@ -29,6 +30,7 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
     """
     if read_status(product.paths.run / "supervisor-status.json") is None:
         _require_port(product)
+        _require_haproxy(product)
         progress("starting gateway, edge and promoter")
         _spawn(product)
     _wait(
@@ -61,6 +63,11 @@ def _require_port(product: Product) -> None:
                 f"can't listen on {listen.host}:{listen.port}: {error.strerror}",
                 hint="set edge.port in evolve.toml, or stop what holds it",
             ) from None
+
+
+def _require_haproxy(product: Product) -> None:
+    if product.settings.edge.kind == "haproxy" and find_haproxy() is None:
+        raise Broken(MISSING, hint=REMEDY)
 
 
 def _spawn(product: Product) -> None:

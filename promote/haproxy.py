@@ -50,7 +50,11 @@ class HAProxyEdge:
 
     def status(self) -> EdgeStatus:
         """The target is None until the running HAProxy was told what the state file says: point again."""
-        said = json.loads(self._ask("edge status"))
+        answer = self._ask("edge status")
+        try:
+            said = json.loads(answer)
+        except ValueError:
+            raise Unreachable(f"{self._control}: whoever answers there is not our HAProxy") from None
         target = GateState.load(self._file).target
         epoch = said.pop("epoch")
         return EdgeStatus(**said, target=target if target is not None and target.epoch == epoch else None)

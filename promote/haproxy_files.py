@@ -13,7 +13,8 @@ from promote.edge import EdgeConfig
 from promote.gate import GateState, Target
 
 FILES = Path(__file__).with_name("files")
-MISSING = "haproxy is not installed: as root, 'apt-get install haproxy'; or set edge.kind to embedded"
+MISSING = "haproxy is not installed"
+REMEDY = "as root: apt-get install haproxy; or set edge.kind to embedded"
 _MAX_BODY = 16 << 20
 _ROOM_FOR_HEADERS = 32 << 10
 _ELSEWHERE = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -59,7 +60,7 @@ def checked(folder: Path, listener: int) -> str:
     """The binary, once it has taken the configuration. Raises HAProxyUnusable with HAProxy's own first complaint."""
     binary = find_haproxy()
     if binary is None:
-        raise HAProxyUnusable(MISSING)
+        raise HAProxyUnusable(f"{MISSING}; {REMEDY}")
     argv = [binary, "-c", "-f", "haproxy.cfg"]
     tried = subprocess.run(
         argv, cwd=folder, pass_fds=(listener,), capture_output=True, text=True, check=False

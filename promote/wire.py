@@ -53,10 +53,13 @@ def call(path: Path, op: str, timeout: float = 10.0, **arguments: object) -> dic
         raise Unreachable(f"{path}: {error}") from None
     if not answer:
         raise Unreachable(f"{path}: closed without an answer")
-    reply = json.loads(answer)
+    try:
+        reply = dict(json.loads(answer))
+    except (ValueError, TypeError):
+        raise Unreachable(f"{path}: whoever answers there speaks something else") from None
     if "error" in reply:
         raise Refused(str(reply["error"]), str(reply.get("kind", "refused")))
-    return dict(reply)
+    return reply
 
 
 def encode(reply: Mapping[str, object]) -> bytes:

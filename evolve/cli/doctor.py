@@ -14,6 +14,8 @@ from evolve.coding import get_coder
 from evolve.coding.protocol import Missing
 from evolve.errors import Broken, NeedsConsent
 from evolve.product import Product
+from promote.haproxy_files import MISSING, REMEDY, find_haproxy
+from promote.settings import EdgeKind
 from trial.standing import baseline_against_itself, do_nothing
 
 
@@ -28,6 +30,7 @@ def doctor(deep: bool, quick: bool, as_json: bool) -> None:
         findings = check_engine(
             settings.home, runtime=settings.runtime, docker=settings.docker, thorough=not quick
         )
+        findings += check_edge(settings.edge.kind, find_haproxy())
         findings += check_substrate(product.manifest)
         findings += check_coders(product)
         if deep:
@@ -45,6 +48,13 @@ def doctor(deep: bool, quick: bool, as_json: bool) -> None:
             click.exceptions.Exit(5) if as_json else Broken(f"{len(fatal)} fatal findings: {fatal[0].detail}")
         )
     say("nothing fatal")
+
+
+def check_edge(kind: EdgeKind, haproxy: str | None) -> list[Finding]:
+    """HAProxy where it is asked for; `haproxy` is the path of its program."""
+    if kind == "embedded":
+        return []
+    return [Finding("edge.haproxy", haproxy is not None, haproxy or f"{MISSING}; {REMEDY}")]
 
 
 def check_substrate(manifest: SubstrateManifest) -> list[Finding]:

@@ -30,7 +30,7 @@ from promote.approval import Approval, SignedApproval
 from promote.bundle import write_bundle
 from promote.client import PromoterClient
 from promote.edges import EDGE_MODULES, edge_at
-from promote.haproxy_files import MISSING, find_haproxy
+from promote.haproxy_files import MISSING, REMEDY, find_haproxy
 from promote.keys import public_text, sign, sign_as
 from promote.records import SwapRecord
 from promote.settings import EdgeKind
@@ -467,7 +467,7 @@ def rig_in(folder: Path, images: Images, **options: object) -> Iterator[Rig]:
 def require_haproxy() -> None:
     """Skips, or fails in CI, where there can be no HAProxy."""
     if find_haproxy() is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(MISSING)
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{MISSING}; {REMEDY}")
 
 
 def until(look: Callable[[], T], seconds: float) -> T:
