@@ -16,8 +16,16 @@ local function now()
   return time.sec + time.usec / 1e6
 end
 
+local function live_epoch()
+  return map:lookup("epoch") or "0"
+end
+
+local function held()
+  return map:lookup("hold") ~= "0"
+end
+
 local function shut()
-  return map:lookup("hold") ~= "0" or map:lookup("epoch") == "0"
+  return held() or live_epoch() == "0"
 end
 
 local function unpark(ticket)
@@ -80,7 +88,7 @@ core.register_action("admit", { "http-req" }, function(txn)
   passed[ticket] = now()
   inflight = inflight + 1
   txn:set_var("txn.left", tostring(left))
-  txn:set_var("txn.epoch", map:lookup("epoch"))
+  txn:set_var("txn.epoch", live_epoch())
   txn:set_var("txn.passed", true)
 end, 0)
 
@@ -127,7 +135,7 @@ core.register_cli({ "edge", "status" }, "edge status : what the gate does now", 
   end
   applet:send(string.format(
     '{"boot": "%s", "host": "%s", "port": %s, "held": %s, "epoch": %s, "inflight": %d, "oldest_seconds": %.3f, "parked": %d}\n',
-    boot, host, port, map:lookup("hold") ~= "0", map:lookup("epoch"), inflight, oldest, parked
+    boot, host, port, held(), live_epoch(), inflight, oldest, parked
   ))
 end)
 
@@ -138,7 +146,12 @@ end, 0)
 
 -- Browsers don't tell cookies of one host apart by port: the page's must not reach the service, nor be set by it.
 local function own(pair)
-  return pair:match("^%s*(.-)%s*$"):lower():sub(1, 7) == "evolve_"
+  return pair:match("^%s*(.*)"):sub(1, 7):lower() == "evolve_"
+end
+
+-- In linear time: the usual one pattern for both ends is quadratic, and matching can't be interrupted.
+local function trimmed(text)
+  return text:match(".*%S", text:match("^%s*()")) or ""
 end
 
 local function values(headers, name)
@@ -155,7 +168,7 @@ core.register_action("without_own_cookies", { "http-req" }, function(txn)
   for _, value in ipairs(all) do
     local kept = {}
     for pair in value:gmatch("[^;]+") do
-      if not own(pair) then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
+      if not own(pair) then kept[#kept + 1] = trimmed(pair) end
     end
     if #kept > 0 then txn.http:req_add_header("cookie", table.concat(kept, "; ")) end
   end

@@ -111,6 +111,10 @@ def send(
         return answer.status, answer.msg, answer.read()
 
 
+def why(body: bytes) -> str:
+    return str(json.loads(body)["error"]["message"])
+
+
 def test_requests_of_every_kind_of_client_survive_five_swaps(rig: Rig, tmp_path: Path) -> None:
     service = Tiny(tmp_path, 1)
     rig.edge.point_at(service.target)
@@ -207,13 +211,19 @@ def test_beyond_the_caps_a_request_is_refused_and_told_when_to_come_back(
     rig.start_edge()
     try:
         large = send(rig, "POST", "/v1/chat/completions", b"x" * (65 << 10))
-        assert (large[0], large[1]["retry-after"]) == (503, "1")
+        assert (large[0], large[1]["retry-after"], why(large[2])) == (
+            503,
+            "1",
+            "the body is too large to wait",
+        )
         answers: list[tuple[int, str]] = []
+        reasons: list[str] = []
         started = time.monotonic()
 
         def ask() -> None:
-            status, headers, _ = send(rig, "POST", "/v1/chat/completions", b"{}")
+            status, headers, body = send(rig, "POST", "/v1/chat/completions", b"{}")
             answers.append((status, headers["retry-after"]))
+            reasons.append(why(body))
 
         threads = [threading.Thread(target=ask) for _ in range(5)]
         for thread in threads:
@@ -221,6 +231,7 @@ def test_beyond_the_caps_a_request_is_refused_and_told_when_to_come_back(
         for thread in threads:
             thread.join()
         assert answers == [(503, "1")] * 5
+        assert sorted(reasons) == ["too many requests wait"] * 3 + ["waited too long"] * 2
         assert time.monotonic() - started >= 1.0
     finally:
         rig.close()
@@ -263,6 +274,22 @@ def test_the_pages_cookies_pass_the_edge_in_neither_direction(rig: Rig, tmp_path
     service.close(path)
     assert b"cookie: one=1; two=2\r\n" in service.seen[0]
     assert not any(b"secret" in seen for seen in service.seen)
+
+
+def test_a_reply_that_comes_in_pieces_is_waited_for_and_asked_for_once(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+
+    def answer(link: socket.socket, _: bytes) -> None:
+        for piece in (OK[:20], OK[20:-1], OK[-1:]):
+            link.sendall(piece)
+            time.sleep(0.2)
+
+    service = Scripted(path, answer)
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    status, _, body = send(rig, "POST", "/v1/chat/completions", b"{}")
+    service.close(path)
+    assert (status, body, len(service.seen)) == (200, b"{}", 1)
 
 
 def test_a_reply_cut_before_its_end_is_asked_for_again_with_the_same_id(rig: Rig, tmp_path: Path) -> None:

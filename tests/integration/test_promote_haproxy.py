@@ -1,8 +1,10 @@
 """What only HAProxy as the edge must show: its two passes, its counts, its restarts. The rest is test_promote_edge.py."""
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -56,7 +58,7 @@ def test_only_its_owner_may_speak_to_it(rig: Rig) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_requests_of_clients_that_went_away_neither_pass_a_shut_gate_nor_stay_counted(
+def test_requests_of_clients_that_went_away_wait_like_all_others_and_do_not_stay_counted(
     rig: Rig, tmp_path: Path
 ) -> None:
     path, answering = tmp_path / "s.sock", threading.Event()
@@ -85,6 +87,90 @@ def test_requests_of_clients_that_went_away_neither_pass_a_shut_gate_nor_stay_co
     until(lambda: rig.edge.status().inflight == 0, 20.0)
     assert rig.edge.status().oldest_seconds == 0
     service.close(path)
+    assert len(service.seen) == 21
+
+
+def test_a_client_opens_no_tunnel_and_does_not_speak_for_the_first_pass(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    service = Scripted(path, lambda link, _: link.sendall(OK))
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    upgrade += b"sec-websocket-key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+    for request, status in (
+        (b"CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", b"400"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400"),
+        (
+            b"GET /x HTTP/1.1\r\nhost: a\r\nx-edge-left: 9\r\nx-edge-request: 9\r\n" + upgrade + b"\r\n",
+            b"200",
+        ),
+    ):
+        with closing(socket.create_connection(("127.0.0.1", rig.port), timeout=10)) as link:
+            link.sendall(request)
+            assert link.recv(100).split(b" ")[1] == status
+    service.close(path)
+    assert len(service.seen) == 1
+    assert b"upgrade" not in service.seen[0]
+    assert b"x-edge" not in service.seen[0]
+
+
+def test_no_cookie_can_stop_the_one_thread(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    service = Scripted(path, lambda link, _: link.sendall(OK))
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    cookie = "evolve_a=b; c=" + " " * 40_000 + "d" + " " * 40_000 + "; e=f"
+    assert send(rig, "GET", "/x", cookie=cookie)[0] == 200
+    service.close(path)
+    assert b"cookie: c= " in service.seen[0]
+
+
+def test_clients_that_break_off_anywhere_before_a_service_that_does_leave_all_counts_at_nothing(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """And who stays until the end has an answer: the service breaks a third of its replies, in three ways."""
+    path, dice = tmp_path / "s.sock", random.Random(1)
+    replies = (b"", OK[:20], OK[:-1], *(OK,) * 6)
+
+    def answer(link: socket.socket, _: bytes) -> None:
+        time.sleep(dice.random() / 100)
+        with contextlib.suppress(OSError):
+            link.sendall(dice.choice(replies))
+
+    service = Scripted(path, answer)
+    rig.edge.point_at(Target(str(path), 1, "d"))
+    rig.edge.release()
+    stayed: list[bytes] = []
+
+    def come(number: int) -> None:
+        mine = random.Random(number)
+        for _ in range(20):
+            with closing(socket.create_connection(("127.0.0.1", rig.port), timeout=60)) as link:
+                kind = mine.choice(("part", "reset", "close", "half", "stay"))
+                link.sendall(TURN[: mine.randrange(len(TURN))] if kind == "part" else TURN)
+                if kind in ("half", "stay"):
+                    if kind == "half":
+                        link.shutdown(socket.SHUT_WR)
+                    stayed.append(link.recv(4096).split(b" ")[1])
+                    continue
+                time.sleep(mine.random() / 50)
+                if kind != "close":
+                    reset(link)
+
+    clients = [threading.Thread(target=come, args=(number,)) for number in range(20)]
+    for client in clients:
+        client.start()
+    for _ in range(10):
+        rig.edge.hold()
+        time.sleep(0.05)
+        rig.edge.release()
+        time.sleep(0.05)
+    for client in clients:
+        client.join()
+    until(lambda: (rig.edge.status().inflight, rig.edge.status().parked) == (0, 0), 60.0)
+    service.close(path)
+    assert set(stayed) == {b"200"}
+    assert len(stayed) > 100
 
 
 def test_a_service_that_dies_while_the_gate_is_shut_leaves_nothing_in_flight(
