@@ -62,7 +62,7 @@ class HAProxyEdge:
     def turns(self, epoch: int, after: int) -> list[TurnMark]:
         found: list[TurnMark] = []
         for line in reversed(self._ask("show events turns").splitlines()):
-            mark = _mark(line)
+            mark = mark_of(line)
             if mark is None:
                 continue
             if mark.seq <= after:
@@ -87,11 +87,12 @@ class HAProxyEdge:
             raise Unreachable(f"{self._control}: {error}") from None
 
 
-def _mark(line: str) -> TurnMark | None:
-    """One line of the log: number, epoch, milliseconds, status, how it ended; "-" first where nothing is to be told.
+def mark_of(line: str) -> TurnMark | None:
+    """One line of HAProxy's log: number, epoch, milliseconds, status, how it ended. None for what is no turn, or nobody's
+    failure.
 
-    HAProxy names who ended it: the server's side means that the reply was cut; the client's is nobody's failure. 425
-    is what our own file answers when the service did not.
+    How it ended begins with "-" when all went well, with C or c when the client left; else the reply was cut. 425 is
+    what our own file answers when the service did not.
     """
     words = line.split()
     if len(words) != 5:
@@ -99,7 +100,7 @@ def _mark(line: str) -> TurnMark | None:
     seq, epoch, ms, status, end = words
     if end[0] in "Cc":
         return None
-    whole = end[0] not in "SsPRIDLKUk" and status not in ("425", "-1")
+    whole = end[0] == "-" and status != "425"
     return TurnMark(int(seq), int(epoch), int(status) if whole else 0, float(ms))
 
 
