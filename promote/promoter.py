@@ -66,6 +66,7 @@ def promoter_digest() -> str:
     """Over the code that decides: this package, the runtimes and the ledger."""
     root = Path(__file__).parent.parent
     paths = [*root.glob("promote/**/*.py"), *root.glob("containers/**/*.py"), root / "evidence" / "ledger.py"]
+    paths += root.glob("promote/files/*")
     return digest(
         {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(paths)}
     )
