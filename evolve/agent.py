@@ -29,7 +29,7 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
     Raises Broken with the end of a log when something does not come up.
     """
     if read_status(product.paths.run / "supervisor-status.json") is None:
-        _require_port(product)
+        _require_ports(product)
         _require_haproxy(product)
         progress("starting gateway, edge and promoter")
         _spawn(product)
@@ -50,19 +50,20 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
     return status(product)
 
 
-def _require_port(product: Product) -> None:
-    """Said before anything starts: an edge that can't listen would only be started again and again."""
-    listen = product.settings.edge
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((listen.host, listen.port))
-        except OSError as error:
-            raise Broken(
-                f"can't listen on {listen.host}:{listen.port}: {error.strerror}",
-                hint="set edge.port in evolve.toml, or stop what holds it",
-            ) from None
+def _require_ports(product: Product) -> None:
+    """Said before anything starts: what can't listen would only be started again and again."""
+    edge, inbox = product.settings.edge, product.settings.inbox
+    for name, host, port in (("edge", edge.host, edge.port), ("inbox", inbox.host, inbox.port or 0)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise Broken(
+                    f"can't listen on {host}:{port}: {error.strerror}",
+                    hint=f"set {name}.port in evolve.toml, or stop what holds it",
+                ) from None
 
 
 def _require_haproxy(product: Product) -> None:
@@ -160,10 +161,11 @@ def status(product: Product) -> dict[str, object]:
     if supervisor is None:
         return {"running": False, "live_image": product.live_image()}
     promoter = product.ask_promoter(lambda p: p.status())
-    edge = _edge(product).status()
+    edge, inbox = _edge(product).status(), product.settings.inbox
     return {
         "running": True,
         "url": f"http://{edge.host}:{edge.port}",
+        "inbox": f"http://{inbox.host}:{inbox.port}" if inbox.port else None,
         "held": edge.held,
         "inflight": edge.inflight,
         "parked": edge.parked,

@@ -15,7 +15,7 @@ from evolve.settings import Settings
 from promote.edge import EdgeConfig
 from promote.edges import EDGE_MODULES
 from promote.policy import Person
-from promote.settings import Disk, PromoterConfig
+from promote.settings import Disk, IngressConfig, PromoterConfig
 from trial.gateway import GatewayConfig, Price, ToolServer, Upstream
 
 
@@ -119,6 +119,20 @@ def edge_config(settings: Settings, manifest: SubstrateManifest) -> EdgeConfig:
     )
 
 
+def ingress_config(settings: Settings, manifest: SubstrateManifest, port: int) -> IngressConfig:
+    paths = Paths(settings.home)
+    return IngressConfig(
+        host=settings.inbox.host,
+        port=port,
+        database=paths.home / "ingress" / "inbox.db",
+        edge=settings.edge.kind,
+        edge_control=paths.edge_control,
+        edge_state=paths.edge_state,
+        turn_path=manifest.turn_paths[0],
+        request_id_header=manifest.request_id_header,
+    )
+
+
 def promoter_config(settings: Settings) -> PromoterConfig:
     paths = Paths(settings.home)
     people = tuple(
@@ -156,7 +170,10 @@ def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, 
         "gateway": "trial.gateway",
         "edge": EDGE_MODULES[settings.edge.kind],
         "promoter": "promote.promoter",
+        "ingress": "promote.ingress",
     }
+    if settings.inbox.port is not None:
+        configs["ingress"] = ingress_config(settings, manifest, settings.inbox.port)
     folder = Paths(settings.home).run
     for name in (".", "gateway"):
         (folder / name).mkdir(parents=True, exist_ok=True)

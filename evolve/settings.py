@@ -33,6 +33,11 @@ class EdgeSection(Listen):
     """Where users' requests arrive."""
 
 
+class InboxSection(Listen):
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None  # type: ignore[assignment]
+    """Where turns are accepted for later (`POST /v1/inbox`), whatever becomes of the service meanwhile; not set: nowhere."""
+
+
 class WebSection(Listen):
     port: Annotated[int, Field(ge=0, le=65535)] = 8711
     """Where the approval page is served."""
@@ -175,6 +180,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("")
     """Queue of detached runs; empty: an embedded Valkey, started and stopped with the product."""
     edge: EdgeSection = EdgeSection()
+    inbox: InboxSection = InboxSection()
     web: WebSection = WebSection()
     model: ModelSection = ModelSection()
     tools: dict[str, ToolServer] = Field(default_factory=dict)

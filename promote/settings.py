@@ -1,4 +1,4 @@
-"""What a promoter is told when it starts. Validated here, once; nothing below reads a file or the
+"""What a promoter and an ingress are told when they start. Validated here, once; nothing below reads a file or the
 environment."""
 
 from pathlib import Path
@@ -100,3 +100,26 @@ class PromoterConfig(_Section):
         if self.checkpoints.resolve() == self.home.resolve():
             raise ValueError("checkpoints must lie in another folder than the ledger")
         return self
+
+
+class IngressConfig(_Section):
+    """What the ingress's `--config` holds, as JSON."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+    database: Path
+    edge: EdgeKind
+    edge_control: Path
+    edge_state: Path
+    turn_path: str
+    """Where the service takes turns."""
+    request_id_header: str
+    session_header: str = "x-session"
+    at_once: int = Field(default=16, ge=1)
+    """Sessions that are answered side by side."""
+    most: int = Field(default=10_000, ge=1)
+    """Turns that may wait; beyond, 503 and Retry-After."""
+    body_bytes: int = Field(default=64 << 10, ge=1)
+    give_up_seconds: float = Field(default=86_400.0, gt=0)
+    keep_seconds: float = Field(default=7 * 86_400.0, gt=0)
+    """How long an answer can be fetched."""
