@@ -156,6 +156,7 @@ def promoter_config(settings: Settings) -> PromoterConfig:
         people=people,
         solo=settings.consent.policy == "solo",
         disk=Disk(spare_bytes=settings.swap.disk_reserve_bytes),
+        hooks=settings.swap.hooks,
     )
 
 

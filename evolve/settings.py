@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from containers.docker_options import DockerOptions
 from evolve.errors import BadInput
+from promote.settings import Hook
 from trial.graders.config import GraderConfig
 from trial.measure import VerdictPolicy
 
@@ -142,6 +143,8 @@ class SwapSection(Section):
     """Live turns that a bake must have seen."""
     disk_reserve_bytes: Annotated[int, Field(ge=0)] = 1 << 30
     """Free space that a swap leaves untouched."""
+    hooks: tuple[Hook, ...] = ()
+    """Your own checks of an image that bakes; each must pass, again and again, or the image is rolled back."""
 
 
 class Person(Section):

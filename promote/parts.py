@@ -20,7 +20,7 @@ from promote.live import FenceFailed, Instances
 from promote.policy import ConsentRefused
 from promote.probe import ProbeFailed, probe, wait_ready
 from promote.records import Live, OpenSwap, SwapRecord
-from promote.settings import Disk, Timing
+from promote.settings import Disk, Hook, Timing
 
 STEP_FAILED = (
     RuntimeBroken,
@@ -51,6 +51,7 @@ class Parts:
     timing: Timing
     disk: Disk
     bake: BakeRules
+    hooks: tuple[Hook, ...]
     recheck: Callable[[OpenSwap], None]
     """Hashes the held bytes again and checks signatures and expiry; raises BundleRefused or
     ConsentRefused."""

@@ -112,6 +112,7 @@ class Promoter:
             timing=config.timing,
             disk=config.disk,
             bake=rules,
+            hooks=config.hooks,
             recheck=self.intake.recheck,
             scratch=config.home / "scratch",
             swaps=config.home / "swaps",

@@ -16,7 +16,7 @@ BAKE_FLOOR_TURNS = 50
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Timing(_Section):
@@ -58,6 +58,18 @@ class Disk(_Section):
     spare_bytes: int = Field(default=1 << 30, ge=0)
 
 
+class Hook(_Section):
+    """An operator's own check of a released image."""
+
+    name: str = Field(min_length=1)
+    """Told as the reason of a rollback."""
+    argv: tuple[str, ...] = Field(min_length=1)
+    """A command on the host, run again and again while an image bakes: any exit code but 0 rolls back. It finds the
+    service at $EVOLVE_URL, and its image in $EVOLVE_IMAGE."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longer is a failure."""
+
+
 class PromoterConfig(_Section):
     """What `--config` holds, as JSON."""
 
@@ -88,6 +100,7 @@ class PromoterConfig(_Section):
     accept_inconclusive: bool = False
     timing: Timing = Timing()
     disk: Disk = Disk()
+    hooks: tuple[Hook, ...] = ()
 
     @model_validator(mode="after")
     def _has_edge_state(self) -> "PromoterConfig":

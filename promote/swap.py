@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from evidence.canonical import new_id
 from promote.bake import Bake, baseline_of
+from promote.hooks import HookRunner
 from promote.journal import Overtaken, record_of
 from promote.parts import POLL, STEP_FAILED, Parts, Stopping
 from promote.preflight import PreflightFailed, check, copied, room
@@ -178,7 +179,10 @@ def _bake(parts: Parts, opened: OpenSwap) -> None:
         parts.bake, opened.baseline, opened.bake_seconds, opened.bake_turns, parts.timing.bake_limit_seconds
     )
     parts.journal.reach("BAKE.begun")
-    why = _watch(parts, opened, bake)
+    status = parts.edge.status()
+    told = {"EVOLVE_URL": f"http://{status.host}:{status.port}", "EVOLVE_IMAGE": opened.target}
+    with HookRunner(parts.hooks, told) as hooks:
+        why = _watch(parts, opened, bake, hooks)
     parts.journal.reach("BAKE.judged")
     if why is None:
         _commit(parts, opened, bake)
@@ -186,7 +190,7 @@ def _bake(parts: Parts, opened: OpenSwap) -> None:
         roll_back(parts, begin_rollback(parts, why), bake)
 
 
-def _watch(parts: Parts, opened: OpenSwap, bake: Bake) -> str | None:
+def _watch(parts: Parts, opened: OpenSwap, bake: Bake, hooks: HookRunner) -> str | None:
     """None when the bake ended well, else why not."""
     assert opened.candidate is not None
     start, after, boot, sick = time.monotonic(), 0, "", 0
@@ -205,13 +209,15 @@ def _watch(parts: Parts, opened: OpenSwap, bake: Bake) -> str | None:
         word, why = bake.judge(time.monotonic() - start)
         if word == "unhealthy":
             return why
+        if hooks.failure is not None:
+            return hooks.failure
         if status.oldest_seconds > parts.timing.turn_seconds:
             return f"a live turn hangs since {status.oldest_seconds:.0f} s"
         illness = _illness(parts, opened.candidate)
         sick = sick + 1 if illness else 0
         if illness == "gone" or sick >= _SICK_LOOKS:
             return f"the new instance is {illness}"
-        if word == "healthy" and not illness:
+        if word == "healthy" and not illness and hooks.all_passed:
             return None
         time.sleep(POLL)
 

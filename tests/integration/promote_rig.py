@@ -156,6 +156,7 @@ class Rig:
     bake_turns: int = 8
     edge_kind: EdgeKind = "embedded"
     hold_seconds: float = 60.0
+    hooks: list[dict[str, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
@@ -203,6 +204,7 @@ class Rig:
                     "solo": self.solo,
                     "timing": {**timing, "drain_seconds": 4.0, "stop_grace": 4.0, **self.timing},
                     "disk": {"spare_bytes": 1 << 20},
+                    "hooks": self.hooks,
                 }
             )
         )
