@@ -93,10 +93,15 @@ def _rendered(config: EdgeConfig, listener: int, port: int) -> str:
 
 
 def _connections(parked: int) -> int:
-    """Of users: as many again as may wait. Each costs up to four files, two in each of the two passes; one that waits, or
-    sends slowly, a buffer of memory."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return min(2 * parked, most // 4 - 100)
+    """Of users: as many again as may wait, at least a thousand, where so many files may be open. Each costs up to four, two
+    in each of the two passes; one that waits, or sends slowly, a buffer of memory."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    possible = files // 4 - 100
+    if possible < 100:
+        raise HAProxyUnusable(
+            f"HAProxy may open {files} files here, at least 800 are needed: raise 'ulimit -n'"
+        )
+    return min(max(2 * parked, 1000), possible)
 
 
 def _quoted(text: str) -> str:
