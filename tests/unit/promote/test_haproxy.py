@@ -7,8 +7,9 @@ import pytest
 
 from promote.edge import EdgeConfig
 from promote.gate import GateState, Target, TurnMark
-from promote.haproxy import mark_of
+from promote.haproxy import HAProxyEdge, mark_of
 from promote.haproxy_files import write_files
+from promote.wire import Unreachable
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,22 @@ def test_haproxys_files_say_what_the_state_says(tmp_path: Path, held: bool) -> N
     assert (folder / "gate.map").read_text() == f"hold {int(held)}\nepoch 4\n"
     assert os.readlink(folder / "live.sock") == "/run/agent-4/agent.sock"
     assert 'unix@"../run/c.sock" mode 600' in (folder / "haproxy.cfg").read_text()
+
+
+def test_the_file_knows_before_haproxy_is_told(tmp_path: Path) -> None:
+    """So that one that is killed, or down, comes up as it was asked to be."""
+    file, target = tmp_path / "state.json", Target("/run/agent-4/agent.sock", 4, "d")
+    edge = HAProxyEdge(tmp_path / "nobody.sock", file)
+    for ask, state in (
+        (lambda: edge.point_at(target), (True, target)),
+        (edge.release, (False, target)),
+        (edge.hold, (True, target)),
+    ):
+        with pytest.raises(Unreachable):
+            ask()
+        found = GateState.load(file)
+        assert (found.held, found.target) == state
+    assert os.readlink(tmp_path / "live.sock") == target.socket
 
 
 def test_a_manifests_words_stay_one_word_of_the_configuration(tmp_path: Path) -> None:
