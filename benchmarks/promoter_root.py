@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from promote.bake import BakeRules
-from promote.promoter import BakeFloor, load_config, run
+from promote.promoter import BakeFloor, run
 
 if __name__ == "__main__":
-    sys.exit(run(load_config(Path(sys.argv[1])), BakeFloor(seconds=0.3, turns=5), BakeRules()))
+    sys.exit(run(Path(sys.argv[1]), BakeFloor(seconds=0.3, turns=5), BakeRules()))

@@ -5,24 +5,29 @@ holds one.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from containers.runtime import ImageRef
 from evidence import batch as batches
 from evidence.canonical import canonical_json, digest, new_id, utcnow
 from evidence.cases import SealedBatch
-from evolve import runs, worktree
+from evolve import runs, signatures, worktree
 from evolve.candidate import Candidate
-from evolve.capabilities import difference
-from evolve.errors import BadInput, NeedsConsent, Refused
+from evolve.errors import BadInput, EvolveError, NeedsConsent, Refused
 from evolve.home import key_path
 from evolve.product import Product
+from evolve.service import consent_policy, tell_promoter
+from evolve.settings import ConsentSection, load_settings
+from evolve.signatures import Standing
 from evolve.tables import CandidateRow
 from promote.approval import Approval, SignedApproval
 from promote.bundle import write_bundle
-from promote.keys import KeyRefused, sign, unlock
-from promote.policy import LIFETIME
+from promote.keys import KeyRefused, sign, sign_as, unlock
+from promote.policy import LIFETIME, MAY_APPROVE, ConsentRefused
 from promote.promoter import promoter_digest
 from trial.report import TrialReport
 
@@ -31,7 +36,7 @@ LAST_HEX = 8
 
 def check_passphrase(product: Product, person: str, passphrase: str) -> bool:
     """Whether the passphrase unlocks the person's key; the key is forgotten at once."""
-    if person not in product.settings.consent.people:
+    if person not in _consent(product).people:
         return False
     try:
         unlock(key_path(product.settings, person), passphrase)
@@ -48,10 +53,11 @@ def approve(
     passphrase: str,
     reason: str,
     confirm_digest: str | None = None,
-) -> str:
-    """Sign exactly this candidate's bytes; returns the approval's digest. The signature waits for `promote`.
+) -> Standing:
+    """Sign exactly this candidate's bytes: a new approval, or the one that waits for another signature.
 
-    `confirm_digest`: the last 8 hex digits of the image, typed by the person. Raises BadInput, Refused, NeedsConsent.
+    `confirm_digest`: the last 8 hex digits of the image, typed by the person. Of two who sign at the same time, both count
+    or one is refused and may try again. Raises BadInput, Refused, NeedsConsent.
     """
     if not reason.strip():
         raise BadInput("an approval needs a reason")
@@ -61,52 +67,47 @@ def approve(
         run = runs.get_run(session, row.run_id)
     if row.state not in ("ready", "approved"):
         raise Refused(f"candidate {candidate_id} is {row.state}: only a converged one can be approved")
-    if run.requester == person and product.settings.consent.policy != "solo":
+    if run.requester == person and _consent(product).policy != "solo":
         raise NeedsConsent(
             f"{person} asked for this run and may not approve it", hint="another approver must decide"
         )
     if confirm_digest is not None and confirm_digest.lower() != row.image[-LAST_HEX:]:
         raise BadInput(f"the typed digits are not the last {LAST_HEX} of this candidate's image")
-    folder = product.settings.home / "approvals" / new_id()
     try:
-        approval = _approval(product, row, run.requester, person, reason, folder)
         key = unlock(key_path(product.settings, person), passphrase)
-        signed = sign(approval, key)
-        (folder / "approval.json").write_bytes(canonical_json(signed))
     except KeyRefused as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise NeedsConsent(str(error)) from None
+    _require_room(product, row, person)
+    if _waiting(product, row) is not None:
+        return _sign(product, row, person, reason, key, None)
+    begun = _begin(product, row, run.requester, person, reason, key)
+    try:
+        found = _sign(product, row, person, reason, key, begun)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        signatures.discard(product.settings, begun.approval.digest)
         raise
-    _decide(product, row.id, "approved", person, reason, approval.digest)
-    product.ledger.append(
-        "approval.signed",
-        {
-            "candidate": row.id,
-            "approval": approval.digest,
-            "image": row.image,
-            "policy": approval.policy,
-            "folder": folder.name,
-        },
-        who=person,
-        reason=reason,
-    )
-    return approval.digest
+    if row.approval_digest is not None:
+        signatures.discard(product.settings, row.approval_digest)
+    return found
 
 
 def decline(product: Product, candidate_id: str, *, person: str, reason: str) -> None:
-    """Refuse a candidate; its batch goes back to `sealed` with the reason."""
+    """Refuse a candidate; signatures that it has are void, its batch goes back to `sealed` with the reason."""
     if not reason.strip():
         raise BadInput("declining needs a reason")
     _require_role(product, person)
-    with product.store.read() as session:
+    with product.store.write() as session:
         row = runs.get_candidate(session, candidate_id)
-    if row.state not in ("ready", "approved"):
-        raise Refused(f"candidate {candidate_id} is {row.state}: nothing waits for a decision")
-    _decide(product, row.id, "declined", person, reason, None)
-    batches.mark(product.store, row.batch_id, "sealed", reason=f"declined: {reason}", who=person)
-    product.ledger.append("candidate.declined", {"candidate": row.id}, who=person, reason=reason)
+        if row.state not in ("ready", "approved"):
+            raise Refused(f"candidate {candidate_id} is {row.state}: nothing waits for a decision")
+        _require_no_swap(row)
+        waiting, batch_id = row.approval_digest, row.batch_id
+        row.state, row.decided_by, row.decided_reason, row.approval_digest = "declined", person, reason, None
+        session.add(row)
+    if waiting is not None:
+        signatures.discard(product.settings, waiting)
+    batches.mark(product.store, batch_id, "sealed", reason=f"declined: {reason}", who=person)
+    product.ledger.append("candidate.declined", {"candidate": candidate_id}, who=person, reason=reason)
 
 
 def approve_and_promote(
@@ -117,9 +118,9 @@ def approve_and_promote(
     passphrase: str,
     reason: str,
     confirm_digest: str | None,
-) -> str:
-    """What the page's button does: sign, then hand in at once. Returns the approval's digest."""
-    approval = approve(
+) -> Standing:
+    """What the page's button does: sign, then hand in at once when that was the last signature needed."""
+    signed = approve(
         product,
         candidate_id,
         person=person,
@@ -127,50 +128,151 @@ def approve_and_promote(
         reason=reason,
         confirm_digest=confirm_digest,
     )
-    promote(product, candidate_id)
-    return approval
+    if signed.complete:
+        try:
+            promote(product, candidate_id)
+        except EvolveError as error:
+            raise type(error)(f"signed, but not handed in: {error.message}", hint=error.hint) from None
+    return signed
 
 
 def promote(product: Product, candidate_id: str) -> str:
-    """Hand the signed approval to the promoter; returns the swap's id. Raises Refused with the promoter's reason."""
+    """Hand the signed approval to the promoter; returns the swap's id. Raises NeedsConsent while signatures are missing,
+    Refused with the promoter's reason."""
     with product.store.read() as session:
         row = runs.get_candidate(session, candidate_id)
-    folder = approval_folder(product, row)
-    signed = SignedApproval.model_validate_json((folder / "approval.json").read_bytes())
+    if row.approval_digest is None:
+        raise NeedsConsent(
+            f"candidate {row.id} is {row.state}: nobody has approved it",
+            hint=f"`evolve approve {row.id} --reason …`",
+        )
+    settings = load_settings(product.settings.home)
+    signed = signatures.read(settings, row.approval_digest)
+    try:
+        consent_policy(settings).signers(signed)
+    except ConsentRefused as error:
+        raise Refused(f"the approval does not hold: {error}") from None
+    found = signatures.judge(settings, signed)
+    if len(found.signed) < found.needed:
+        raise NeedsConsent(
+            f"candidate {row.id}: {found.sentence}",
+            hint=f"another approver: `evolve approve {row.id} --reason …`",
+        )
+    tell_promoter(settings)
+    folder = signatures.folder_of(settings, row.approval_digest)
     swap = product.ask_promoter(lambda ask: ask.submit(signed, folder))
     with product.store.write() as session:
         row = runs.get_candidate(session, candidate_id)
-        row.swap_id = swap
+        row.swap_id, row.state = swap, "approved"
         session.add(row)
     return swap
 
 
-def approval_folder(product: Product, row: CandidateRow) -> Path:
-    """The bundle that was signed. Raises NeedsConsent when nobody has."""
-    for entry in reversed(product.ledger.entries()):
-        if entry.kind == "approval.signed" and entry.data["approval"] == row.approval_digest:
-            return product.settings.home / "approvals" / str(entry.data["folder"])
-    raise NeedsConsent(
-        f"candidate {row.id} is {row.state}: nobody has approved it",
-        hint=f"`evolve approve {row.id} --reason …`",
-    )
+def _consent(product: Product) -> ConsentSection:
+    """As it stands in `evolve.toml` now: a page runs for days, and who lost a role has lost it at once."""
+    return load_settings(product.settings.home).consent
 
 
 def _require_role(product: Product, person: str) -> None:
-    known = product.settings.consent.people.get(person)
+    known = _consent(product).people.get(person)
     if known is None:
         raise NeedsConsent(f"{person} is not registered", hint="`evolve people add`")
-    if not {"approver", "admin"} & set(known.roles):
+    if not MAY_APPROVE & set(known.roles):
         raise NeedsConsent(f"{person} may not approve", hint=f"roles: {', '.join(known.roles)}")
 
 
-def _decide(
-    product: Product, candidate_id: str, state: str, person: str, reason: str, approval: str | None
-) -> None:
+def _waiting(product: Product, row: CandidateRow) -> Standing | None:
+    """The approval that this candidate has, if its signatures still count."""
+    if row.approval_digest is None:
+        return None
+    found = signatures.standing(load_settings(product.settings.home), row.approval_digest, None)
+    return None if found.void else found
+
+
+def _require_no_swap(row: CandidateRow) -> None:
+    if row.swap_id is not None:
+        raise Refused(f"candidate {row.id} is being swapped in", hint="`evolve rollback` calls that off")
+
+
+def _require_room(product: Product, row: CandidateRow, person: str) -> None:
+    _require_no_swap(row)
+    found = _waiting(product, row)
+    if found is None:
+        return
+    if found.complete:
+        raise Refused(f"candidate {row.id}: {found.sentence} already", hint=f"`evolve promote {row.id}`")
+    if person in found.signed:
+        raise Refused(
+            f"{person} has signed candidate {row.id} already: {found.sentence}",
+            hint="another approver must sign",
+        )
+
+
+def _begin(
+    product: Product, row: CandidateRow, requester: str, person: str, reason: str, key: Ed25519PrivateKey
+) -> SignedApproval:
+    """A new approval with its bundle and first signature, in a folder that no row names yet."""
+    folder = product.settings.home / "approvals" / f".{new_id()}"
+    try:
+        signed = sign(_approval(product, row, requester, person, reason, folder), key)
+        os.replace(folder, signatures.folder_of(product.settings, signed.approval.digest))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return signed
+
+
+def _sign(
+    product: Product,
+    seen: CandidateRow,
+    person: str,
+    reason: str,
+    key: Ed25519PrivateKey,
+    begun: SignedApproval | None,
+) -> Standing:
+    """Let the signature count: to `begun`, else to the waiting approval.
+
+    Writers of the database queue, so what is read here can't change before it is written, whichever process does it. The
+    ledger hears of a signature before it counts.
+    """
+    settings = load_settings(product.settings.home)
     with product.store.write() as session:
-        row = runs.get_candidate(session, candidate_id)
-        row.state, row.decided_by, row.decided_reason, row.approval_digest = state, person, reason, approval
+        row = runs.get_candidate(session, seen.id)
+        if (row.state, row.approval_digest) != (seen.state, seen.approval_digest):
+            raise Refused(
+                f"candidate {row.id}: somebody else decided meanwhile, so nothing was signed",
+                hint="look again, then try again",
+            )
+        signed = begun
+        if signed is None:
+            earlier = signatures.read(settings, row.approval_digest or "")
+            signed = sign_as(person, earlier.approval, key, earlier)
+        found = signatures.judge(settings, signed)
+        if found.void:
+            raise Refused(f"the signature would not hold: {found.void}")
+        product.ledger.append(
+            "approval.signed",
+            {
+                "candidate": row.id,
+                "approval": signed.approval.digest,
+                "image": row.image,
+                "policy": signed.approval.policy,
+                "signed": list(found.signed),
+                "needed": found.needed,
+                "because": list(found.because),
+            },
+            who=person,
+            reason=reason,
+        )
+        signatures.write(settings, signed)
+        row.approval_digest = signed.approval.digest
+        if found.complete:
+            row.state, row.decided_by = "approved", ", ".join(found.signed)
+            row.decided_reason = "; ".join(dict.fromkeys((signed.approval.reason, reason)))
+        else:
+            row.state, row.decided_by, row.decided_reason = "ready", "", ""
         session.add(row)
+    return found
 
 
 def _approval(
@@ -191,11 +293,11 @@ def _approval(
             "held_out.json": [case.model_dump(mode="json") for case in batch.held_out],
             "diff.patch": blobs.get(row.diff_blob),
             "workflow_graph.json": _workflows(product, candidate.commit),
-            "capability_diff.json": _capability_diff(product, candidate),
+            "capability_diff.json": signatures.capability_difference(product.settings, candidate),
             "provenance.json": _provenance(candidate, batch, report),
         },
     )
-    solo = product.settings.consent.policy == "solo"
+    solo = _consent(product).policy == "solo"
     return Approval(
         nonce=new_id(),
         target_image=candidate.image,
@@ -219,17 +321,6 @@ def _approval(
 def _workflows(product: Product, commit: str) -> dict[str, str]:
     files = worktree.read_files(product.settings.substrate_repository, commit, "workflows/library/")
     return {path: digest(data) for path, data in files.items()}
-
-
-def _capability_diff(product: Product, candidate: Candidate) -> dict[str, list[str]]:
-    repository = product.settings.substrate_repository
-
-    def sources(commit: str) -> dict[str, str]:
-        wanted = set(candidate.files)
-        files = worktree.read_files(repository, commit, "")
-        return {path: data.decode("utf-8", "replace") for path, data in files.items() if path in wanted}
-
-    return difference(sources(candidate.base_commit), sources(candidate.commit))
 
 
 def _provenance(candidate: Candidate, batch: SealedBatch, report: TrialReport) -> dict[str, object]:

@@ -6,16 +6,18 @@ edge, gateway and promoter are separate processes under a small supervisor; the 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from containers.substrate import SubstrateManifest
 from evidence.ledger import write_durably
-from evolve.settings import Settings
+from evolve.settings import ConsentSection, Settings
 from promote.edge import EdgeConfig
 from promote.edges import EDGE_MODULES
-from promote.policy import Person
-from promote.settings import Disk, IngressConfig, PromoterConfig
+from promote.policy import ConsentPolicy, Person
+from promote.promoter import BakeFloor, load_config, policy_of, promoter_digest
+from promote.settings import BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS, Disk, IngressConfig, PromoterConfig
 from trial.gateway import GatewayConfig, Price, ToolServer, Upstream
 
 
@@ -135,11 +137,6 @@ def ingress_config(settings: Settings, manifest: SubstrateManifest, port: int) -
 
 def promoter_config(settings: Settings) -> PromoterConfig:
     paths = Paths(settings.home)
-    people = tuple(
-        Person(name=name, public_key=person.public_key)
-        for name, person in sorted(settings.consent.people.items())
-        if {"approver", "admin"} & set(person.roles)
-    )
     return PromoterConfig(
         home=paths.promoter_home,
         checkpoints=paths.checkpoints,
@@ -153,11 +150,36 @@ def promoter_config(settings: Settings) -> PromoterConfig:
         runtime_home=settings.home,
         gateway_dir=paths.gateway_folder,
         environment=service_environment(settings),
-        people=people,
-        solo=settings.consent.policy == "solo",
+        **_consent(settings.consent),
         disk=Disk(spare_bytes=settings.swap.disk_reserve_bytes),
         hooks=settings.swap.hooks,
     )
+
+
+def _consent(section: ConsentSection) -> dict[str, Any]:
+    people = tuple(
+        Person(name=name, public_key=person.public_key, roles=person.roles)
+        for name, person in sorted(section.people.items())
+    )
+    solo, needed = section.policy == "solo", section.approvers_needed
+    return {"people": people, "solo": solo, "approvers_needed": needed}
+
+
+def tell_promoter(settings: Settings) -> None:
+    """Who may approve now, for a promoter that was started when others might: it reads that anew each time."""
+    path = Paths(settings.home).run / "promoter.json"
+    if not path.exists():
+        return
+    told = load_config(path)
+    now = told.model_copy(update=_consent(settings.consent))
+    if now != told:
+        write_durably(path, now.model_dump_json(indent=1).encode())
+
+
+def consent_policy(settings: Settings) -> ConsentPolicy:
+    """What the promoter will ask, to be asked here first; its own answer counts."""
+    floor = BakeFloor(BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS)
+    return policy_of(promoter_config(settings), floor, promoter_digest())
 
 
 def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, tuple[str, ...]]:

@@ -157,6 +157,8 @@ class Person(Section):
 class ConsentSection(Section):
     policy: Literal["separate", "solo"] = "separate"
     """`separate`: requester and approver differ. `solo`: one person may be both, which approval and ledger show."""
+    approvers_needed: Annotated[int, Field(ge=1)] = 1
+    """Different people who must sign; two in any case for more capabilities, another state schema or a lossy rollback."""
     people: dict[str, Person] = Field(default_factory=dict)
     """Who may do what."""
 

@@ -22,6 +22,7 @@ from evidence.store import Store
 from evolve.candidate import Candidate
 from evolve.distrust import what_to_distrust
 from evolve.settings import Settings
+from evolve.signatures import Standing, standing
 from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.tables import CandidateRow, RunRow, StageRow
 from evolve.views import CandidateSummary, Record, RunSummary, get_candidate, get_run
@@ -97,6 +98,8 @@ class Story(Record):
     review: tuple[Check, ...]
     """What the deterministic code review asked, before any trial."""
     distrust: tuple[str, ...]
+    consent: Standing
+    """Who has signed, and how many must."""
     problems: tuple[str, ...]
 
     @property
@@ -146,6 +149,7 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         splits=splits,
         review=review.checks if review else (),
         distrust=what_to_distrust(settings, run, proposal, report, batch, cases),
+        consent=standing(settings, row.approval_digest, proposal),
         problems=tuple(problems),
     )
 

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from git import Git, GitCommandError, Repo
+from git import Git, GitCommandError, GitError, Repo
 
 from evolve.errors import BadInput, Broken
 
@@ -151,8 +151,12 @@ def _objects(repository: Path, commit: str) -> dict[str, tuple[str, bytes]]:
 
 
 def read_files(repository: Path, commit: str, prefix: str) -> dict[str, bytes]:
-    """The regular files of a commit below a prefix: path -> bytes."""
-    return {name: data for name, (_, data) in _objects(repository, commit).items() if name.startswith(prefix)}
+    """The regular files of a commit below a prefix: path -> bytes. Raises Broken when the commit can't be read."""
+    try:
+        files = _objects(repository, commit)
+    except (GitError, OSError, ValueError) as error:
+        raise Broken(f"{repository}: commit {commit} can't be read ({type(error).__name__})") from None
+    return {name: data for name, (_, data) in files.items() if name.startswith(prefix)}
 
 
 def export_for_coder(repository: Path, commit: str, target: Path) -> None:

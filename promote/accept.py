@@ -3,6 +3,7 @@ transaction."""
 
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,8 @@ class Intake:
 
     journal: Journal
     instances: Instances
-    policy: ConsentPolicy
+    policy: Callable[[], ConsentPolicy]
+    """Asked anew each time: who lost a role since the start has lost it here too. Raises ConsentRefused."""
     bundles: Path
 
     def __post_init__(self) -> None:
@@ -80,11 +82,11 @@ class Intake:
         if self.instances.manifest(approval.target_image).state_schema != said:
             raise Rejected("the image's state schema is not the one that was approved")
         base = self.instances.manifest(approval.base_image).state_schema
-        self.policy.check(
+        self.policy().check(
             signed,
             verdict=verdict(folder),
             grows=capability_growth(folder),
-            schema_changes=base.writes != approval.schema_writes,
+            schema_changes=base != said,
         )
 
     def _open(self, swap: str, approval: Approval) -> OpenSwap:

@@ -1,6 +1,5 @@
 """Who must agree, and is this agreement good now? A question with a reason for its answer."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -8,25 +7,52 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from evidence.canonical import utcnow
-from promote.approval import SignedApproval
-from promote.keys import signed_by
+from promote.approval import Approval, SignedApproval
+from promote.keys import KeyRefused, public_key, signed_by
 
 LIFETIME = timedelta(hours=24)
 SKEW = timedelta(minutes=5)
 
 
+Role = Literal["viewer", "operator", "approver", "admin"]
+MAY_APPROVE: frozenset[Role] = frozenset({"approver", "admin"})
+
+
 class Person(BaseModel):
-    """A registered person. Only `approver` may sign; `public_key` is 32 raw bytes in base64."""
+    """A registered person; `public_key` is 32 raw bytes in base64."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     public_key: str
-    roles: tuple[Literal["approver", "operator"], ...] = ("approver",)
+    roles: tuple[Role, ...] = ("approver",)
+
+    @property
+    def may_approve(self) -> bool:
+        return bool(MAY_APPROVE & set(self.roles))
 
 
 class ConsentRefused(Exception):
     """The approval is not good, and why."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many different people must sign, and what asks for more than one."""
+
+    approvers: int
+    because: tuple[str, ...] = ()
+
+
+def approvers_needed(least: int, *, grows: bool, schema_changes: bool, lossy: bool) -> Need:
+    """`least` is what an operator asks for always; the rest is never for one person to decide."""
+    asked = (
+        (grows, "it gains capabilities"),
+        (schema_changes, "it changes the state schema"),
+        (lossy, "a rollback would lose writes"),
+    )
+    because = tuple(why for applies, why in asked if applies)
+    return Need(max(least, 2 if because else 1), because)
 
 
 @dataclass(frozen=True)
@@ -41,22 +67,56 @@ class ConsentPolicy:
     bake_seconds: float
     bake_turns: int
     """The least that an approval may ask for."""
+    approvers_needed: int = 1
+    """The least number of people; some changes need two whatever stands here."""
 
     def check(self, signed: SignedApproval, *, verdict: str, grows: bool, schema_changes: bool) -> None:
-        """Raises ConsentRefused with one line. `grows` and `schema_changes` need two approvers."""
+        """Raises ConsentRefused with one line. `grows` and `schema_changes` are what the caller found in the bytes."""
         approval = signed.approval
         self._check_time(approval.expires)
         if approval.promoter_digest != self.promoter_digest:
             raise ConsentRefused("the approval is for another build of the promoter; approve again")
         self._check_verdict(verdict, approval.reason)
-        self._check_people(signed, needed=2 if (grows or schema_changes) and not self._solo(signed) else 1)
         if approval.rollback_class == "lossy":
             raise ConsentRefused("rollback class lossy is refused: split the change into expand and contract")
+        self._check_people(signed, self.need(approval, grows=grows, schema_changes=schema_changes))
         if approval.bake_seconds < self.bake_seconds or approval.bake_turns < self.bake_turns:
             least = f"{self.bake_seconds:g} s and {self.bake_turns} turns"
             raise ConsentRefused(
                 f"the bake is shorter than {least}: it could not show that the image is healthy"
             )
+
+    def need(self, approval: Approval, *, grows: bool, schema_changes: bool) -> Need:
+        lossy = approval.rollback_class == "lossy"
+        return approvers_needed(
+            self.approvers_needed, grows=grows, schema_changes=schema_changes, lossy=lossy
+        )
+
+    def signers(self, signed: SignedApproval) -> tuple[str, ...]:
+        """The different people who signed these bytes and may. One signature that does not count spoils them all:
+        raises ConsentRefused."""
+        approval = signed.approval
+        if approval.approver not in signed.signatures:
+            raise ConsentRefused(f"{approval.approver} approved, but did not sign")
+        known = {person.name: person for person in self.people}
+        keys: dict[bytes, str] = {}
+        for name, signature in signed.signatures.items():
+            person = known.get(name)
+            if person is None:
+                raise ConsentRefused(f"{name} is not registered as an approver")
+            if not person.may_approve:
+                raise ConsentRefused(f"{name} may not approve: the role approver is missing")
+            if not signed_by(approval, signature, person.public_key):
+                raise ConsentRefused(f"{name}'s signature is not over these bytes")
+            if (other := keys.setdefault(_raw(person), name)) != name:
+                raise ConsentRefused(f"{other} and {name} hold one key: one person signed twice")
+        if approval.policy == "solo" and not self.solo:
+            raise ConsentRefused("policy solo is not permitted here: another person must approve")
+        requester = known.get(approval.requester)
+        asked = approval.requester in signed.signatures or (requester and _raw(requester) in keys)
+        if asked and not self._solo(signed):
+            raise ConsentRefused(f"{approval.requester} asked for this run and may not approve it")
+        return tuple(signed.signatures)
 
     def _solo(self, signed: SignedApproval) -> bool:
         return self.solo and signed.approval.policy == "solo"
@@ -81,22 +141,16 @@ class ConsentPolicy:
             return
         raise ConsentRefused(f"the report's verdict is {verdict}: only converged may be promoted")
 
-    def _check_people(self, signed: SignedApproval, needed: int) -> None:
-        approval = signed.approval
-        known: Mapping[str, Person] = {person.name: person for person in self.people}
-        if approval.approver not in signed.signatures:
-            raise ConsentRefused(f"{approval.approver} approved, but did not sign")
-        for name, signature in signed.signatures.items():
-            person = known.get(name)
-            if person is None or "approver" not in person.roles:
-                raise ConsentRefused(f"{name} is not registered as an approver")
-            if not signed_by(approval, signature, person.public_key):
-                raise ConsentRefused(f"{name}'s signature is not over these bytes")
-        if approval.policy == "solo" and not self.solo:
-            raise ConsentRefused("policy solo is not permitted here: another person must approve")
-        if approval.requester in signed.signatures and not self._solo(signed):
-            raise ConsentRefused(f"{approval.requester} asked for this run and may not approve it")
-        if len({known[name].public_key for name in signed.signatures}) < needed:
-            raise ConsentRefused(
-                f"{needed} approvers are needed for more capabilities or another state schema"
-            )
+    def _check_people(self, signed: SignedApproval, need: Need) -> None:
+        have = len(self.signers(signed))
+        if have < need.approvers:
+            why = f": {', '.join(need.because)}" if need.because else ""
+            raise ConsentRefused(f"{have} of {need.approvers} approvers have signed{why}")
+
+
+def _raw(person: Person) -> bytes:
+    """The key itself: base64 can spell one key in several ways."""
+    try:
+        return public_key(person.public_key).public_bytes_raw()
+    except KeyRefused:
+        return person.public_key.encode()

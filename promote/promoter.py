@@ -36,7 +36,7 @@ from promote.keys import KeyRefused, machine_key
 from promote.killpoints import KillPoints
 from promote.live import Instances, Surroundings, epoch_of
 from promote.parts import STEP_FAILED, Parts, Stopping
-from promote.policy import ConsentPolicy
+from promote.policy import ConsentPolicy, ConsentRefused
 from promote.probe import beats
 from promote.records import Live
 from promote.settings import BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS, PromoterConfig
@@ -72,10 +72,26 @@ def promoter_digest() -> str:
     )
 
 
+def policy_of(config: PromoterConfig, floor: BakeFloor, build: str) -> ConsentPolicy:
+    """`build`: the promoter's digest."""
+    return ConsentPolicy(
+        people=config.people,
+        solo=config.solo,
+        accept_inconclusive=config.accept_inconclusive,
+        promoter_digest=build,
+        bake_seconds=floor.seconds,
+        bake_turns=floor.turns,
+        approvers_needed=config.approvers_needed,
+    )
+
+
 class Promoter:
     """Built once; `serve` returns when it was asked to end."""
 
-    def __init__(self, config: PromoterConfig, floor: BakeFloor, rules: BakeRules) -> None:
+    def __init__(self, path: Path, floor: BakeFloor, rules: BakeRules) -> None:
+        """`path`: the configuration. Raises ValidationError, OSError."""
+        config = load_config(path)
+        self.path, self.floor, self.build = path, floor, promoter_digest()
         self.config = config
         config.home.mkdir(parents=True, exist_ok=True)
         self._lock_file = _take_lock(config.home / "promoter.lock")
@@ -92,15 +108,7 @@ class Promoter:
         self.instances = Instances(
             get_runtime(config.runtime, config.runtime_home, config.docker), self.generations, around
         )
-        policy = ConsentPolicy(
-            people=config.people,
-            solo=config.solo,
-            accept_inconclusive=config.accept_inconclusive,
-            promoter_digest=promoter_digest(),
-            bake_seconds=floor.seconds,
-            bake_turns=floor.turns,
-        )
-        self.intake = Intake(self.journal, self.instances, policy, config.home / "bundles")
+        self.intake = Intake(self.journal, self.instances, self._policy, config.home / "bundles")
         self._stop = threading.Event()
         self._wake = threading.Event()
         self.problem = ""
@@ -120,6 +128,13 @@ class Promoter:
             checkpoint_key=machine_key(config.checkpoint_key),
             stopping=self._stop.is_set,
         )
+
+    def _policy(self) -> ConsentPolicy:
+        """From the configuration as it is now. What else stands in it holds from the start."""
+        try:
+            return policy_of(load_config(self.path), self.floor, self.build)
+        except (OSError, ValidationError) as error:
+            raise ConsentRefused(f"{self.path}: {_first_line(error)}") from None
 
     def close(self) -> None:
         self.ledger.close()
@@ -220,7 +235,7 @@ class Promoter:
         ledger = self.ledger
         return {
             "pid": os.getpid(),
-            "promoter_digest": self.intake.policy.promoter_digest,
+            "promoter_digest": self.build,
             "lkg": ledger.pointer("lkg"),
             "previous": ledger.pointer("previous"),
             "open": ledger.pointer("open"),
@@ -341,10 +356,13 @@ def _take_lock(path: Path) -> int:
     return descriptor
 
 
-def run(config: PromoterConfig, floor: BakeFloor, rules: BakeRules) -> int:
-    """The process's life. Exit codes as for the CLI."""
+def run(path: Path, floor: BakeFloor, rules: BakeRules) -> int:
+    """The process's life, told by the configuration at `path`. Exit codes as for the CLI."""
     try:
-        promoter = Promoter(config, floor, rules)
+        promoter = Promoter(path, floor, rules)
+    except ValidationError as error:
+        print(f"{path}: {_first_line(error)}", file=sys.stderr)
+        return 2
     except AnotherActs as error:
         print(f"promoter: {error}", file=sys.stderr)
         return 4
@@ -364,21 +382,22 @@ def load_config(path: Path) -> PromoterConfig:
     return PromoterConfig.model_validate_json(path.read_bytes())
 
 
+def _first_line(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="promote.promoter", description="swaps approved images in")
     parser.add_argument("--config", type=Path, required=True)
     path = parser.parse_args().config
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    try:
-        config = load_config(path)
-    except ValidationError as error:
-        first = error.errors()[0]
-        print(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+    if not path.is_file():
+        print(f"{path}: not found", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"{path}: {error.strerror}", file=sys.stderr)
-        return 2
-    return run(config, BakeFloor(BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS), BakeRules())
+    return run(path, BakeFloor(BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS), BakeRules())
 
 
 if __name__ == "__main__":

@@ -98,6 +98,9 @@ class PromoterConfig(_Section):
     people: tuple[Person, ...] = ()
     solo: bool = False
     accept_inconclusive: bool = False
+    approvers_needed: int = Field(default=1, ge=1)
+    """The least number of approvers; capabilities, state schemas and lossy rollbacks need two whatever stands here.
+    These four (people, solo, accept_inconclusive, approvers_needed) are read anew before each judgement."""
     timing: Timing = Timing()
     disk: Disk = Disk()
     hooks: tuple[Hook, ...] = ()

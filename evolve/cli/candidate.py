@@ -52,6 +52,11 @@ def show(candidate_id: str, as_json: bool) -> None:
     print_fields(
         [("commit", found.commit), ("decided", f"{found.decided_by} {found.decided_reason}".strip())]
     )
+    consent = story.consent
+    names = f": {', '.join(consent.signed)}" if consent.signed else ""
+    print_fields([("signatures", f"{consent.sentence}{names}")])
+    if consent.void:
+        print_fields([("signatures", f"void: {consent.void}")])
     if report is None:
         return
     print_fields(("because", reason) for reason in report.reasons)

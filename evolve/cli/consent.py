@@ -2,7 +2,7 @@
 
 import click
 
-from evolve import consent, views
+from evolve import consent
 from evolve.cli.context import open_product, person
 from evolve.cli.output import dry_run_option, json_option, print_json, reason_option, say
 from evolve.cli.people import ask_passphrase
@@ -10,6 +10,7 @@ from evolve.cli.progress import Progress
 from evolve.errors import BadInput, Broken, Refused
 from evolve.product import Product
 from evolve.settle import settle
+from evolve.story import candidate_story
 from promote.records import SwapRecord
 
 WAIT_BEYOND_BAKE = 900.0
@@ -33,18 +34,23 @@ def approve(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Sign exactly these bytes. The signature is used once, by `evolve promote`, and expires after 24 hours."""
+    """Sign exactly these bytes, or add a signature to an approval that waits for one.
+
+    It is used once, by `evolve promote`, and expires after 24 hours.
+    """
     with open_product() as product:
         settle(product)
-        row = views.get_candidate(product.store.read, candidate_id)
+        story = candidate_story(product.settings, product.store, candidate_id)
+        row = story.candidate
         say(f"candidate {row.id}: {row.verdict}, image {row.image}")
+        say(story.consent.void or story.consent.sentence)
         if dry_run:
             return
         if confirm is None:
             if passphrase_stdin:
                 raise BadInput("--passphrase-stdin needs --digest, so that what is signed was looked at")
             confirm = click.prompt("Last 8 digits of the image", err=True)
-        digest = consent.approve(
+        signed = consent.approve(
             product,
             candidate_id,
             person=person(who),
@@ -53,9 +59,11 @@ def approve(
             confirm_digest=confirm,
         )
     if as_json:
-        print_json({"candidate": candidate_id, "approval": digest})
+        print_json({"candidate": candidate_id, **signed.model_dump(mode="json"), "complete": signed.complete})
+    elif signed.complete:
+        say(f"approved: {signed.sentence}; `evolve promote {candidate_id}` swaps it in")
     else:
-        say(f"approved; `evolve promote {candidate_id}` swaps it in")
+        say(f"signed: {signed.sentence}; another approver: `evolve approve {candidate_id} --reason …`")
 
 
 @click.command()

@@ -4,12 +4,14 @@ nothing."""
 from dataclasses import dataclass
 from typing import Protocol
 
+from evolve.signatures import Standing
+
 
 class Approve(Protocol):
     def __call__(
         self, candidate_id: str, *, person: str, passphrase: str, reason: str, confirm_digest: str | None
-    ) -> str:
-        """Sign exactly these bytes as `person`; returns the approval's digest. Raises `evolve.errors`."""
+    ) -> Standing:
+        """Sign exactly these bytes as `person`; returns how far the approval has come. Raises `evolve.errors`."""
         ...
 
 

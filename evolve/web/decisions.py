@@ -33,7 +33,7 @@ def approve(
 ) -> Response:
     desk = desk_of(request)
     actor = desk.actor(request)
-    story = candidate_story(desk.settings, desk.store, candidate_id)
+    story = candidate_story(desk.settings_now, desk.store, candidate_id)
     digits = digits.strip().lower()
     wrong = (
         _wrong_form(desk, actor, story, "approve", nonce, reason)
@@ -64,7 +64,7 @@ def decline(
 ) -> Response:
     desk = desk_of(request)
     actor = desk.actor(request)
-    story = candidate_story(desk.settings, desk.store, candidate_id)
+    story = candidate_story(desk.settings_now, desk.store, candidate_id)
     if wrong := _wrong_form(desk, actor, story, "decline", nonce, reason):
         return _again(desk, actor, story, wrong, reason)
     try:
@@ -76,7 +76,7 @@ def decline(
 
 def decision_form(desk: Desk, actor: Actor, candidate_id: str) -> Response:
     """The candidate's page, with forms when this person may decide on it."""
-    return _page(desk, actor, candidate_story(desk.settings, desk.store, candidate_id))
+    return _page(desk, actor, candidate_story(desk.settings_now, desk.store, candidate_id))
 
 
 def why_not(desk: Desk, actor: Actor, story: Story) -> str:
@@ -89,6 +89,8 @@ def why_not(desk: Desk, actor: Actor, story: Story) -> str:
         return "What is stored does not fit together, so there is nothing that could be signed."
     if actor.person == story.run.requester and desk.settings.consent.policy == "separate":
         return "You started this run. Somebody else has to approve what came of it; you may decline it."
+    if actor.person in story.consent.signed and not story.consent.void:
+        return "You have signed this approval. Somebody else has to sign, too; you may decline it."
     return ""
 
 
@@ -103,7 +105,8 @@ def _wrong_form(desk: Desk, actor: Actor, story: Story, deed: str, nonce: str, r
     if not fresh:
         return (
             409,
-            "This form was used already, is too old, or was made for something else. Nothing was done.",
+            "This form was used already, is too old, or was made for something else: somebody may have decided "
+            "meanwhile. Nothing was done; try again.",
         )
     if story.candidate.state != "ready":
         state = story.candidate.state.replace("_", " ")
@@ -168,7 +171,8 @@ def _swap(desk: Desk, story: Story) -> SwapView | None:
 
 def _act(deed: str, story: Story) -> str:
     report = story.report.digest if story.report else ""
-    return f"{deed} {story.candidate.id} {story.candidate.image} {report}"
+    approval = story.candidate.approval_digest or ""
+    return f"{deed} {story.candidate.id} {story.candidate.image} {report} {approval}"
 
 
 def _sentence(error: EvolveError) -> str:

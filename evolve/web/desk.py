@@ -56,6 +56,12 @@ class Desk:
     limiter: Limiter = field(default_factory=Limiter)
     templates: Environment = field(default_factory=make_environment)
 
+    @property
+    def settings_now(self) -> Settings:
+        """With the people as they are now."""
+        consent = self.settings.consent.model_copy(update={"people": dict(self.people())})
+        return self.settings.model_copy(update={"consent": consent})
+
     def actor(self, request: Request) -> Actor:
         """Raises SignedOut, also when the person was removed or has another key by now."""
         session = self.sessions.find(request.cookies.get(COOKIE, ""), browser_of(request))

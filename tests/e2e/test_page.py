@@ -117,7 +117,7 @@ def test_sign_in_read_approve(browser: Browser, address: str, world: World, scri
         form.get_by_label("Last 8 digits").fill("00000000")
         form.get_by_label("Your passphrase").fill(PASSPHRASE)
         form.get_by_role("button", name="Approve").click()
-        page.get_by_text("Nothing was decided.").wait_for()
+        page.get_by_text("That was not done.").wait_for()
         assert world.book.approved == []
         assert form.get_by_label("Reason").input_value() == "I read the diff and the held-out cases"
         form.get_by_label("Last 8 digits").fill(IMAGE[-8:])

@@ -50,8 +50,8 @@ class Desk:
         self.ledger = Ledger(rig.home / "ledger.db")
         journal = Journal(self.ledger, lambda _: None)
         people = (Person(name="paula", public_key=public_text(rig.key.public_key())),)
-        policy = ConsentPolicy(people, False, False, "sha256:" + "e" * 64, 0.3, 5)
-        self.intake = Intake(journal, self.instances, policy, rig.home / "held")
+        self.policy = ConsentPolicy(people, False, False, "sha256:" + "e" * 64, 0.3, 5)
+        self.intake = Intake(journal, self.instances, lambda: self.policy, rig.home / "held")
         self.rest("base")
 
     def rest(self, kind: str) -> None:

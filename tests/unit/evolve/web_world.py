@@ -22,6 +22,7 @@ from evidence.tables import BatchRow, CaseRow, ChangeRow, EvidenceRow
 from evolve.candidate import Candidate
 from evolve.migrations import upgrade
 from evolve.settings import Settings, load_settings
+from evolve.signatures import Standing
 from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
 from evolve.web.consent import Consent
@@ -79,12 +80,12 @@ class Book:
 
     def approve(
         self, candidate_id: str, *, person: str, passphrase: str, reason: str, confirm_digest: str | None
-    ) -> str:
+    ) -> Standing:
         self.approved.append(
             {"candidate": candidate_id, "person": person, "reason": reason, "digits": confirm_digest}
         )
         self._decide(candidate_id, "approved", person, reason, "sha256:" + "a" * 64)
-        return "sha256:" + "a" * 64
+        return Standing(approval="sha256:" + "a" * 64, signed=(person,))
 
     def decline(self, candidate_id: str, *, person: str, reason: str) -> None:
         self.declined.append({"candidate": candidate_id, "person": person, "reason": reason})

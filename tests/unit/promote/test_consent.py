@@ -22,9 +22,9 @@ from promote.keys import (
     signed_by,
     unlock,
 )
-from promote.policy import ConsentPolicy, ConsentRefused, Person
+from promote.policy import ConsentPolicy, ConsentRefused, Need, Person, approvers_needed
 
-ANNA, BERT = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+ANNA, BERT, OTTO = (Ed25519PrivateKey.generate() for _ in range(3))
 TARGET, BASE = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
@@ -84,7 +84,7 @@ def policy(**changes: object) -> ConsentPolicy:
         "people": (
             Person(name="anna", public_key=public_text(ANNA.public_key())),
             Person(name="bert", public_key=public_text(BERT.public_key())),
-            Person(name="otto", public_key=public_text(BERT.public_key()), roles=("operator",)),
+            Person(name="otto", public_key=public_text(OTTO.public_key()), roles=("operator",)),
         ),
         "solo": False,
         "accept_inconclusive": False,
@@ -152,19 +152,81 @@ def test_a_signature_of_other_bytes_counts_for_nothing(fields: dict[str, str]) -
 
 
 def test_only_registered_approvers_count_and_the_named_one_must_sign(fields: dict[str, str]) -> None:
-    with pytest.raises(ConsentRefused, match="not registered as an approver"):
-        judge(sign(approval(fields, approver="otto"), BERT))
+    with pytest.raises(ConsentRefused, match="mallory is not registered as an approver"):
+        judge(sign(approval(fields, approver="mallory"), BERT))
+    with pytest.raises(ConsentRefused, match="otto may not approve: the role approver is missing"):
+        judge(sign(approval(fields, approver="otto"), OTTO))
     unsigned = SignedApproval(approval=approval(fields), signatures={})
     with pytest.raises(ConsentRefused, match="did not sign"):
         judge(unsigned)
 
 
-def test_growth_and_schema_changes_need_two_people(fields: dict[str, str]) -> None:
+@pytest.mark.parametrize("seen", [{"grows": True}, {"schema_changes": True}], ids=repr)
+@pytest.mark.parametrize("solo", [False, True])
+def test_growth_and_schema_changes_need_two_people(
+    fields: dict[str, str], seen: dict[str, object], solo: bool
+) -> None:
+    """Under solo, too: it lets the requester be one of them, no more."""
+    rules = policy(solo=solo)
+    one = sign(approval(fields, policy="solo" if solo else "separate"), ANNA)
+    judge(one, rules)
+    with pytest.raises(ConsentRefused, match="1 of 2 approvers have signed: it "):
+        judge(one, rules, **seen)
+    judge(sign_as("bert", one.approval, BERT, one), rules, **seen)
+
+
+def test_lossy_needs_two_people() -> None:
+    assert approvers_needed(1, grows=False, schema_changes=False, lossy=False) == Need(1)
+    assert approvers_needed(1, grows=False, schema_changes=False, lossy=True).approvers == 2
+    assert approvers_needed(3, grows=True, schema_changes=True, lossy=True).approvers == 3
+
+
+def test_an_operator_may_ask_for_more(fields: dict[str, str]) -> None:
     one = sign(approval(fields), ANNA)
-    for seen in ({"grows": True}, {"schema_changes": True}):
-        with pytest.raises(ConsentRefused, match="2 approvers"):
-            judge(one, **seen)
-        judge(sign_as("bert", one.approval, BERT, one), **seen)
+    with pytest.raises(ConsentRefused, match="1 of 2 approvers have signed"):
+        judge(one, policy(approvers_needed=2))
+    two = sign_as("bert", one.approval, BERT, one)
+    judge(two, policy(approvers_needed=2))
+    with pytest.raises(ConsentRefused, match="2 of 3 approvers have signed"):
+        judge(two, policy(approvers_needed=3), grows=True)
+
+
+def test_one_person_is_one_signature(fields: dict[str, str]) -> None:
+    """Under two names, with the key spelled in another way, or with the signature written down twice."""
+    one = sign(approval(fields), ANNA)
+    text = public_text(ANNA.public_key())
+    other_spelling = text[:-2] + {"A": "B", "E": "F", "I": "J"}.get(text[-2], chr(ord(text[-2]) + 1)) + "="
+    for key in (text, other_spelling):
+        twin = Person(name="annie", public_key=key)
+        rules = policy(people=(*policy().people, twin))
+        with pytest.raises(ConsentRefused, match="anna and annie hold one key"):
+            judge(sign_as("annie", one.approval, ANNA, one), rules, grows=True)
+    signature = f'"anna":"{one.signatures["anna"]}"'
+    doubled = one.model_dump_json().replace(signature, f"{signature},{signature}")
+    assert doubled.count(signature) == 2
+    with pytest.raises(ConsentRefused, match="1 of 2"):
+        judge(SignedApproval.model_validate_json(doubled), grows=True)
+
+
+def test_the_requester_is_not_one_of_the_two(fields: dict[str, str]) -> None:
+    """Neither by name nor under another name with the same key."""
+    one = sign(approval(fields, requester="bert"), ANNA)
+    with pytest.raises(ConsentRefused, match="bert asked for this run"):
+        judge(sign_as("bert", one.approval, BERT, one), grows=True)
+    twin = Person(name="rita", public_key=public_text(BERT.public_key()), roles=("operator",))
+    one = sign(approval(fields, requester="rita"), ANNA)
+    with pytest.raises(ConsentRefused, match="rita asked for this run"):
+        judge(sign_as("bert", one.approval, BERT, one), policy(people=(*policy().people, twin)), grows=True)
+
+
+def test_a_bad_signature_is_not_made_good_by_enough_others(fields: dict[str, str]) -> None:
+    one = sign(approval(fields), ANNA)
+    with pytest.raises(ConsentRefused, match="otto may not approve"):
+        judge(sign_as("otto", one.approval, OTTO, one))
+    with pytest.raises(ConsentRefused, match="bert's signature is not over these bytes"):
+        judge(sign_as("bert", one.approval, OTTO, one))
+    with pytest.raises(ConsentRefused, match="1 of 2"):
+        judge(sign_as("anna", one.approval, ANNA, one), grows=True)
 
 
 @pytest.mark.parametrize("verdict", ["needs_work", "inconclusive", "regressed", "cheated", "", "None"])

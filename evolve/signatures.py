@@ -1,0 +1,145 @@
+"""The approval that waits for its signatures: where it lies, who has signed it, how many must.
+
+It lies in `$EVOLVE_HOME/approvals`, in a folder named by its digest, beside the bytes that it speaks of. Only the one
+that the candidate's row names counts: a file that somebody dropped there is nobody's approval.
+"""
+
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from containers.substrate import FILE_NAME, ManifestError, StateSchema, load_manifest
+from evidence.canonical import canonical_json, utcnow
+from evidence.ledger import write_durably
+from evolve import worktree
+from evolve.candidate import Candidate
+from evolve.capabilities import difference
+from evolve.errors import Broken, EvolveError
+from evolve.service import consent_policy
+from evolve.settings import Settings
+from evolve.views import Record
+from promote.approval import SignedApproval
+from promote.bundle import BundleRefused, capability_growth
+from promote.policy import ConsentRefused, Need, approvers_needed
+
+APPROVAL = "approval.json"
+
+
+class Standing(Record):
+    """How far a candidate's approval has come."""
+
+    approval: str | None = None
+    """Its digest; None: nobody has signed."""
+    signed: tuple[str, ...] = ()
+    needed: int = 1
+    because: tuple[str, ...] = ()
+    """What asks for more than the usual number."""
+    void: str = ""
+    """Why the signatures don't count any more; then it begins anew."""
+
+    @property
+    def complete(self) -> bool:
+        return self.approval is not None and not self.void and len(self.signed) >= self.needed
+
+    @property
+    def sentence(self) -> str:
+        why = f" ({', '.join(self.because)})" if self.because else ""
+        return f"{len(self.signed)} of {self.needed} have signed{why}"
+
+
+def folder_of(settings: Settings, approval: str) -> Path:
+    return settings.home / "approvals" / approval.removeprefix("sha256:")
+
+
+def read(settings: Settings, approval: str) -> SignedApproval:
+    """The named approval with its signatures. Raises Broken when it is gone, damaged, or another one lies there."""
+    path = folder_of(settings, approval) / APPROVAL
+    try:
+        signed = SignedApproval.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        raise Broken(f"{path}: gone or damaged", hint="`evolve approve` begins anew") from None
+    if signed.approval.digest != approval:
+        raise Broken(f"{path}: not the approval that was signed", hint="`evolve approve` begins anew")
+    return signed
+
+
+def write(settings: Settings, signed: SignedApproval) -> None:
+    write_durably(folder_of(settings, signed.approval.digest) / APPROVAL, canonical_json(signed))
+
+
+def discard(settings: Settings, approval: str) -> None:
+    shutil.rmtree(folder_of(settings, approval), ignore_errors=True)
+
+
+def judge(settings: Settings, signed: SignedApproval) -> Standing:
+    """What these signatures are worth now, by the same rules as the promoter's."""
+    approval = signed.approval
+    policy = consent_policy(settings)
+    folder = folder_of(settings, approval.digest)
+    schema_changes = approval.rollback_class != "same"
+    try:
+        need = policy.need(approval, grows=capability_growth(folder), schema_changes=schema_changes)
+        void = ""
+    except BundleRefused as error:
+        need, void = Need(policy.approvers_needed), str(error)
+    try:
+        policy.signers(signed)
+    except ConsentRefused as error:
+        void = str(error)
+    if utcnow() > datetime.fromisoformat(approval.expires):
+        void = f"it expired at {approval.expires}"
+    elif approval.promoter_digest != policy.promoter_digest:
+        void = "it is for another build of the promoter"
+    elif (approval.policy == "solo") != policy.solo:
+        void = "it was given under another policy"
+    return Standing(
+        approval=approval.digest,
+        signed=tuple(signed.signatures),
+        needed=need.approvers,
+        because=need.because,
+        void=void,
+    )
+
+
+def standing(settings: Settings, approval: str | None, candidate: Candidate | None) -> Standing:
+    """For looking: before the first signature it says, from the sources, how many it will take."""
+    if approval is not None:
+        try:
+            return judge(settings, read(settings, approval))
+        except Broken as error:
+            return Standing(approval=approval, needed=settings.consent.approvers_needed, void=error.message)
+    need = _foreseen(settings, candidate)
+    return Standing(needed=need.approvers, because=need.because)
+
+
+def capability_difference(settings: Settings, candidate: Candidate) -> dict[str, list[str]]:
+    """What the changed files gained and lost."""
+    repository, wanted = settings.substrate_repository, set(candidate.files)
+
+    def sources(commit: str) -> dict[str, str]:
+        files = worktree.read_files(repository, commit, "")
+        return {path: data.decode("utf-8", "replace") for path, data in files.items() if path in wanted}
+
+    return difference(sources(candidate.base_commit), sources(candidate.commit))
+
+
+def _foreseen(settings: Settings, candidate: Candidate | None) -> Need:
+    least = settings.consent.approvers_needed
+    if candidate is None:
+        return Need(least)
+    try:
+        grows = bool(capability_difference(settings, candidate)["added"])
+        before, after = (_schema(settings, commit) for commit in (candidate.base_commit, candidate.commit))
+    except (EvolveError, ManifestError):
+        return Need(least)
+    return approvers_needed(least, grows=grows, schema_changes=before != after, lossy=False)
+
+
+def _schema(settings: Settings, commit: str) -> StateSchema:
+    files = worktree.read_files(settings.substrate_repository, commit, FILE_NAME)
+    with tempfile.TemporaryDirectory(prefix="manifest-") as folder:
+        (Path(folder) / FILE_NAME).write_bytes(files.get(FILE_NAME, b""))
+        return load_manifest(Path(folder)).state_schema
