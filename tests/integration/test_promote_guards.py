@@ -4,20 +4,21 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from promote_campaign import BROKEN, FORWARD, Overlap, Plan, Trial
 from promote_rig import Images, Rig, Traffic, make_approval, rig_in
 
-from evidence.canonical import new_id
+from evidence.canonical import canonical_json, digest, new_id
 from evidence.ledger import Ledger
 from promote.accept import Intake, Rejected
 from promote.approval import SignedApproval
 from promote.bundle import BundleRefused
 from promote.generations import Generations
 from promote.journal import Journal
-from promote.keys import public_text, sign
+from promote.keys import public_text, sign, sign_as
 from promote.live import Instances, Surroundings
 from promote.policy import ConsentPolicy, ConsentRefused, Person
 from promote.preflight import PreflightFailed, check, copied
@@ -49,7 +50,10 @@ class Desk:
         self.instances = Instances(rig.runtime, generations, around)
         self.ledger = Ledger(rig.home / "ledger.db")
         journal = Journal(self.ledger, lambda _: None)
-        people = (Person(name="paula", public_key=public_text(rig.key.public_key())),)
+        people = (
+            Person(name="paula", public_key=public_text(rig.key.public_key())),
+            Person(name="quinn", public_key=public_text(rig.second.public_key())),
+        )
         self.policy = ConsentPolicy(people, False, False, "sha256:" + "e" * 64, 0.3, 5)
         self.intake = Intake(journal, self.instances, lambda: self.policy, rig.home / "held")
         self.rest("base")
@@ -65,9 +69,9 @@ class Desk:
         self, kind: str = "good", base: str = "base", **changes: object
     ) -> tuple[SignedApproval, Path]:
         folder = self.rig.home / new_id()
-        digest = self.rig.images.digest
+        image = self.rig.images.digest
         whose = {"promoter_digest": "sha256:" + "e" * 64, **changes}
-        return sign(make_approval(folder, digest(kind), digest(base), 0.3, 5, whose), self.rig.key), folder
+        return sign(make_approval(folder, image(kind), image(base), 0.3, 5, whose), self.rig.key), folder
 
 
 @pytest.fixture
@@ -139,6 +143,42 @@ def test_a_rejection_is_written_down_and_spends_nothing(desk: Desk) -> None:
     assert last.data["state"] == "REJECTED"
     assert "may not approve" in last.reason
     assert not desk.ledger.used("approval", signed.approval.nonce)
+
+
+def test_what_two_must_sign_is_read_from_the_bytes_that_are_held(desk: Desk) -> None:
+    """Whatever else says how many are needed: the capability difference in the bundle, the schemas in the images."""
+    signed, bundle = desk.approved()
+    grown = canonical_json({"added": ["network:socket"], "removed": []})
+    (bundle / "capability_diff.json").write_bytes(grown)
+    approval = signed.approval.model_copy(update={"capability_diff_sha256": digest(grown)})
+    schema: dict[str, object] = {"schema_reads": (1, 2), "schema_writes": 2}
+    other, other_bundle = desk.approved("newer", rollback_class="same", **schema)
+    for which, folder, why in (
+        (approval, bundle, "it gains capabilities"),
+        (other.approval, other_bundle, "it changes the state schema"),
+    ):
+        one = sign(which, desk.rig.key)
+        with pytest.raises(Rejected, match=f"1 of 2 approvers have signed: {why}"):
+            desk.intake.submit(one, folder)
+        twice = sign_as("paula", which, desk.rig.key, one)
+        with pytest.raises(Rejected, match="1 of 2"):
+            desk.intake.submit(twice, folder)
+        opened = desk.intake.submit(sign_as("quinn", which, desk.rig.second, one), folder)
+        assert opened.approval == which.digest
+        desk.rest("base")
+
+
+def test_who_loses_the_role_between_accept_and_start_has_not_approved(desk: Desk) -> None:
+    opened = desk.intake.submit(*desk.approved())
+    desk.intake.recheck(opened)
+    paula, quinn = desk.policy.people
+    demoted = paula.model_copy(update={"roles": ("operator",)})
+    desk.policy = replace(desk.policy, people=(demoted, quinn))
+    with pytest.raises(ConsentRefused, match="paula may not approve"):
+        desk.intake.recheck(opened)
+    desk.policy = replace(desk.policy, people=(paula, quinn), approvers_needed=2)
+    with pytest.raises(ConsentRefused, match="1 of 2"):
+        desk.intake.recheck(opened)
 
 
 def test_starting_twice_is_starting_once(desk: Desk) -> None:

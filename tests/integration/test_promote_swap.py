@@ -1,5 +1,6 @@
 """Whole swaps with real parts: edge, promoter and sandboxed instances under continuous traffic."""
 
+import json
 import os
 import subprocess
 import sys
@@ -132,6 +133,27 @@ def test_bad_approvals_are_rejected_with_the_reason(shared: Rig) -> None:
     with pytest.raises(Refused, match="signature"):
         shared.client.submit(forged, bundle)
     assert shared.live_image() == base
+    assert shared.client.status()["open"] is None
+
+
+def test_the_promoter_asks_anew_who_may_approve(shared: Rig) -> None:
+    """Its configuration was changed while it runs; one that can't be read approves nobody."""
+    path = shared.home / "promoter.json"
+    kept = path.read_text()
+    told = json.loads(kept)
+    told["people"][0]["roles"] = ["operator"]
+    try:
+        for text, why in (
+            (json.dumps(told), "paula may not approve"),
+            (json.dumps({**json.loads(kept), "approvers_needed": 2}), "1 of 2 approvers have signed"),
+            (json.dumps({**json.loads(kept), "people": []}), "not registered"),
+            ("{", "promoter.json"),
+        ):
+            path.write_text(text)
+            with pytest.raises(Refused, match=why):
+                shared.promote("good")
+    finally:
+        path.write_text(kept)
     assert shared.client.status()["open"] is None
 
 

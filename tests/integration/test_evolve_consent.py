@@ -1,0 +1,201 @@
+"""Who consents, over the real command: several signatures under one approval, races, and all the ways to consent that are
+none."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evolve_world import APPROVER, PASSPHRASE, REQUESTER, World
+
+from evidence.ledger import Ledger
+from evolve.home import add_person
+from evolve.settings import FILE_NAME, load_settings
+
+SECOND, THIRD = "bea", "cleo"
+GIVEN = PASSPHRASE + "\n"
+
+
+@pytest.fixture(scope="module")
+def ready(sealed_world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, dict[str, Any]]:
+    """A home with a converged candidate and three approvers; two must sign. Copy it, never change it."""
+    world = sealed_world.copy(tmp_path_factory.mktemp("ready") / "home")
+    for name in (SECOND, THIRD):
+        add_person(load_settings(world.home), name, ("approver",), PASSPHRASE)
+    set_needed(world, 2)
+    run = world.ok("run", "start", world.batch("sum"), "--coder", "sum", "--reason", "users complain")
+    assert run["verdict"] == "converged", run
+    return world, dict(next(c for c in world.ok("candidate") if c["id"] == run["candidate_id"]))
+
+
+@pytest.fixture
+def world(ready: tuple[World, dict[str, Any]], tmp_path: Path) -> World:
+    return ready[0].copy(tmp_path / "home")
+
+
+@pytest.fixture
+def candidate(ready: tuple[World, dict[str, Any]]) -> dict[str, Any]:
+    return ready[1]
+
+
+def set_needed(world: World, count: int) -> None:
+    path = world.home / FILE_NAME
+    text = path.read_text().replace("approvers_needed = 2\n", "")
+    path.write_text(
+        text.replace('policy = "separate"\n', f'policy = "separate"\napprovers_needed = {count}\n')
+    )
+
+
+def words(candidate: dict[str, Any], who: str) -> tuple[str, ...]:
+    digits = str(candidate["image"])[-8:]
+    return (
+        *("approve", candidate["id"], "--reason", f"{who} read it", "--as", who),
+        *("--passphrase-stdin", "--digest", digits),
+    )
+
+
+def consent_of(world: World, candidate: dict[str, Any]) -> dict[str, Any]:
+    return dict(world.ok("candidate", "show", candidate["id"])["consent"])
+
+
+def files(world: World) -> list[Path]:
+    return sorted((world.home / "approvals").rglob("approval.json"))
+
+
+def signatures(world: World) -> set[str]:
+    [path] = files(world)
+    return set(json.loads(path.read_text())["signatures"])
+
+
+def signed_rows(world: World) -> list[str]:
+    with Ledger(world.home / "ledger.db", create=False) as ledger:
+        return [entry.who for entry in ledger.entries() if entry.kind == "approval.signed"]
+
+
+@contextmanager
+def writers_wait(world: World) -> Iterator[None]:
+    """Whoever wants to write to the database has to wait; looking goes on."""
+    with closing(sqlite3.connect(world.home / "evolve.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+
+
+SIGNER = """
+import sys
+from pathlib import Path
+from evolve import consent
+from evolve.errors import Refused
+from evolve.product import Product
+
+home, candidate, who, passphrase = sys.argv[1:]
+with Product.open(Path(home)) as product:
+    print("open", flush=True)
+    sys.stdin.readline()
+    try:
+        consent.approve(product, candidate, person=who, passphrase=passphrase, reason="read it")
+        print("signed", flush=True)
+    except Refused as error:
+        print(f"{error.message} ({error.hint})", flush=True)
+"""
+
+
+class Signer:
+    """A process that is ready to sign, and signs when it is told."""
+
+    def __init__(self, world: World, candidate: dict[str, Any], who: str) -> None:
+        argv = [sys.executable, "-c", SIGNER, str(world.home), candidate["id"], who, PASSPHRASE]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "open\n"
+
+    def go(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def end(self) -> str:
+        return self.process.communicate(timeout=60)[0].strip()
+
+
+def test_two_people_sign_the_same_bytes(world: World, candidate: dict[str, Any]) -> None:
+    assert (consent_of(world, candidate)["signed"], consent_of(world, candidate)["needed"]) == ([], 2)
+    first = world.ok(*words(candidate, APPROVER), given=GIVEN)
+    assert (first["signed"], first["needed"], first["complete"]) == ([APPROVER], 2, False)
+    [kept] = files(world)
+    before = json.loads(kept.read_text())["approval"]
+    assert world.ok("candidate", "show", candidate["id"])["candidate"]["state"] == "ready"
+    assert "1 of 2 have signed: ana" in world.run("candidate", "show", candidate["id"]).out
+
+    error = world.refused(4, "needs_consent", "promote", candidate["id"])
+    assert "1 of 2 have signed" in error["message"]
+    error = world.refused(1, "refused", *words(candidate, APPROVER), given=GIVEN)
+    assert "ana has signed" in error["message"]
+    world.refused(4, "needs_consent", *words(candidate, REQUESTER), given=GIVEN)
+    assert signatures(world) == {APPROVER}
+
+    second = world.ok(*words(candidate, SECOND), given=GIVEN)
+    assert (second["approval"], second["complete"]) == (first["approval"], True)
+    assert json.loads(kept.read_text())["approval"] == before
+    assert signatures(world) == {APPROVER, SECOND}
+    [found] = [c for c in world.ok("candidate") if c["id"] == candidate["id"]]
+    assert (found["state"], found["decided_by"]) == ("approved", "ana, bea")
+    error = world.refused(1, "refused", *words(candidate, THIRD), given=GIVEN)
+    assert "2 of 2 have signed" in error["message"]
+    assert signed_rows(world) == [APPROVER, SECOND]
+    error = world.refused(5, "broken", "promote", candidate["id"])  # only the promoter is missing now
+    assert "promoter" in error["message"]
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["to begin an approval", "to add to one"])
+def test_of_two_who_sign_at_the_same_instant_none_is_lost(
+    world: World, candidate: dict[str, Any], begun: bool
+) -> None:
+    set_needed(world, 3)
+    if begun:
+        world.ok(*words(candidate, THIRD), given=GIVEN)
+    people = (APPROVER, SECOND)
+    signers = {who: Signer(world, candidate, who) for who in people}
+    with writers_wait(world):
+        for signer in signers.values():
+            signer.go()
+        time.sleep(2)  # by now both have looked, and want to write
+    ends = {who: signer.end() for who, signer in signers.items()}
+    counted = {who for who, said in ends.items() if said == "signed"} | ({THIRD} if begun else set())
+    assert signatures(world) == counted
+    assert sorted(signed_rows(world)) == sorted(counted)
+    assert all(said == "signed" or "try again" in said for said in ends.values()), ends
+    if begun:
+        assert counted == {*people, THIRD}
+    for who in people:
+        if who not in counted:
+            world.ok(*words(candidate, who), given=GIVEN)
+    assert signatures(world) >= set(people)
+
+
+def test_a_signer_who_lost_the_role_voids_what_was_signed(world: World, candidate: dict[str, Any]) -> None:
+    first = world.ok(*words(candidate, APPROVER), given=GIVEN)
+    path = world.home / FILE_NAME
+    head, mark, tail = path.read_text().partition(f"[consent.people.{APPROVER}]")
+    path.write_text(head + mark + tail.replace('roles = ["approver"]', 'roles = ["viewer"]', 1))
+    assert "ana may not approve" in consent_of(world, candidate)["void"]
+    assert "ana may not approve" in world.refused(1, "refused", "promote", candidate["id"])["message"]
+    anew = world.ok(*words(candidate, SECOND), given=GIVEN)
+    assert (anew["signed"], anew["approval"] == first["approval"]) == ([SECOND], False)
+    assert signatures(world) == {SECOND}
+    assert world.ok(*words(candidate, THIRD), given=GIVEN)["complete"]
+
+
+def test_declining_voids_what_was_signed(world: World, candidate: dict[str, Any]) -> None:
+    for who in (APPROVER, SECOND):
+        world.ok(*words(candidate, who), given=GIVEN)
+    world.ok("decline", candidate["id"], "--reason", "second thoughts", "--as", THIRD)
+    assert files(world) == []
+    world.refused(4, "needs_consent", "promote", candidate["id"])
+    world.refused(1, "refused", *words(candidate, THIRD), given=GIVEN)
