@@ -9,9 +9,10 @@ from pathlib import Path
 
 from containers.substrate import ManifestError, load_manifest
 from evolve import worktree
-from evolve.errors import BadInput, Broken, NotFound
+from evolve.errors import BadInput, Broken, NeedsConsent, NotFound
+from evolve.passwords import hash_password
 from evolve.settings import FILE_NAME, Settings, load_settings
-from promote.keys import KeyRefused, create_person_key
+from promote.keys import KeyRefused, create_person_key, unlock
 
 FOLDERS = ("blobs", "run", "keys", "logs", "runs", "graders")
 STARTER = """\
@@ -84,13 +85,40 @@ def add_person(settings: Settings, name: str, roles: tuple[str, ...], passphrase
         raise BadInput(str(error)) from None
     listed = ", ".join(f'"{role}"' for role in roles)
     block = f'\n[consent.people.{name}]\npublic_key = "{public}"\nroles = [{listed}]\n'
-    path = settings.home / FILE_NAME
-    text = path.read_text(encoding="utf-8") + block
+    text = (settings.home / FILE_NAME).read_text(encoding="utf-8")
+    _replace_settings(settings.home, text + block + _sign_in(passphrase))
+    return public
+
+
+def renew_hash(settings: Settings, name: str, passphrase: str) -> None:
+    """Store the hash of a person's passphrase anew in evolve.toml, where nothing else changes. Raises NeedsConsent when
+    the passphrase is wrong."""
+    if name not in settings.consent.people:
+        raise NotFound(f"{name} is not registered", hint="`evolve people` lists everybody")
+    try:
+        unlock(key_path(settings, name), passphrase)
+    except KeyRefused as error:
+        raise NeedsConsent(str(error)) from None
+    text = (settings.home / FILE_NAME).read_text(encoding="utf-8")
+    head, mark, rest = text.partition(f"[consent.people.{name}]\n")
+    if not mark:
+        raise BadInput(f"{settings.home / FILE_NAME}: no section [consent.people.{name}]")
+    own, bracket, others = rest.partition("\n[")
+    kept = [line for line in own.splitlines() if not re.match(r"sign_in\s*=", line)]
+    new = "\n".join(kept).rstrip("\n") + "\n" + _sign_in(passphrase)
+    _replace_settings(settings.home, head + mark + new + bracket + others)
+
+
+def _sign_in(passphrase: str) -> str:
+    return f'sign_in = "{hash_password(passphrase)}"\n'
+
+
+def _replace_settings(home: Path, text: str) -> None:
+    path = home / FILE_NAME
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
-    load_settings(settings.home)
-    return public
+    load_settings(home)
 
 
 def key_path(settings: Settings, name: str) -> Path:

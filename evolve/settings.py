@@ -1,11 +1,12 @@
 """What is in force: `evolve.toml` in `$EVOLVE_HOME`, overridden by `EVOLVE_*` (nested with `__`), unknown keys refused."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from containers.docker_options import DockerOptions
@@ -15,6 +16,10 @@ from trial.graders.config import GraderConfig
 from trial.measure import VerdictPolicy
 
 FILE_NAME = "evolve.toml"
+LARGEST_HASH_KIB = 1024 * 1024
+PHC = re.compile(
+    r"\$argon2id\$v=19\$m=(?P<memory>\d{1,9}),t=\d{1,3},p=\d{1,3}\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{16,128}"
+)
 
 
 class Section(BaseModel):
@@ -152,6 +157,16 @@ class Person(Section):
     """Base64 of the raw Ed25519 public key; `evolve people add` writes it."""
     roles: tuple[Literal["viewer", "operator", "approver", "admin"], ...] = ("viewer",)
     """What the person may do."""
+    sign_in: SecretStr = SecretStr("")
+    """Argon2id hash (PHC) of the passphrase, for signing in at the page; `evolve people add` and `hash` write it."""
+
+    @field_validator("sign_in")
+    @classmethod
+    def _is_a_hash(cls, value: SecretStr) -> SecretStr:
+        found = PHC.fullmatch(text := value.get_secret_value())
+        if text and (found is None or int(found["memory"]) > LARGEST_HASH_KIB):
+            raise ValueError("not an Argon2id hash; `evolve people hash NAME` writes one")
+        return value
 
 
 class ConsentSection(Section):

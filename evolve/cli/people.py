@@ -5,7 +5,7 @@ import sys
 import click
 
 from evolve.cli.output import Group, json_option, print_json, print_table, say
-from evolve.home import add_person, require_home
+from evolve.home import add_person, renew_hash, require_home
 from evolve.settings import home_directory, load_settings
 
 ROLES = ("viewer", "operator", "approver", "admin")
@@ -45,6 +45,18 @@ def add(name: str, roles: tuple[str, ...], passphrase_stdin: bool, as_json: bool
         print_json({"name": name, "roles": roles, "public_key": public})
     else:
         say(f"{name} may now be: {', '.join(roles)}")
+
+
+@people.command("hash")
+@click.argument("name")
+@click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
+@json_option
+def hash_(name: str, passphrase_stdin: bool, as_json: bool) -> None:
+    """Store the hash of a person's passphrase anew, by which the page knows them."""
+    home = home_directory()
+    require_home(home)
+    renew_hash(load_settings(home), name, ask_passphrase(passphrase_stdin))
+    print_json({"name": name}) if as_json else say(f"{name} may sign in at the page")
 
 
 def ask_passphrase(from_stdin: bool, confirm: bool = False) -> str:

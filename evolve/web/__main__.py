@@ -15,6 +15,9 @@ from evolve.web.server import serve
 def run(product: Product) -> None:
     """Serve the page on an open product. People are read anew at each request: who is removed is out at
     once."""
+    for name, person in product.settings.consent.people.items():
+        if not person.sign_in.get_secret_value():
+            print(f"{name} can't sign in before `evolve people hash {name}`", file=sys.stderr, flush=True)
     serve(
         product.settings,
         product.store,

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from evidence.store import Store
 from evolve.errors import BadInput, Broken, EvolveError, NotFound
+from evolve.passwords import PasswordVerifier, StoredHashes
 from evolve.settings import Person, Settings
 from evolve.web import decisions, pages, signin
 from evolve.web.consent import Consent
@@ -26,10 +27,13 @@ def create_app(
     *,
     port: int | None = None,
     people: Callable[[], Mapping[str, Person]] | None = None,
+    knows: PasswordVerifier | None = None,
 ) -> FastAPI:
     """The page as an ASGI application. `port`: the one that the Host header must name. `people`: asked at
-    every request, so that a removed person is out at once; by default those of `settings`."""
-    desk = Desk(settings, store, consent, people or (lambda: settings.consent.people))
+    every request, so that a removed person is out at once; by default those of `settings`. `knows`: who checks a
+    sign-in; by default the hashes of `people`."""
+    everybody = people or (lambda: settings.consent.people)
+    desk = Desk(settings, store, consent, everybody, knows or StoredHashes(everybody))
     app = FastAPI(title="evolve", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
     app.add_middleware(Shield, port=port)

@@ -13,9 +13,8 @@ from starlette.responses import Response
 from evolve.errors import EvolveError, NotFound
 from evolve.story import Story, candidate_story
 from evolve.views import SwapView, get_swap
-from evolve.web.desk import Actor, Desk, desk_of, see_other
+from evolve.web.desk import Actor, Desk, address_of, desk_of, retry_after, say_wait, see_other
 from evolve.web.diffs import read_diff
-from evolve.web.signin import knows
 
 router = APIRouter()
 
@@ -35,13 +34,15 @@ def approve(
     actor = desk.actor(request)
     story = candidate_story(desk.settings_now, desk.store, candidate_id)
     digits = digits.strip().lower()
-    wrong = (
-        _wrong_form(desk, actor, story, "approve", nonce, reason)
-        or _wrong_digits(story, digits)
-        or _wrong_passphrase(desk, actor, passphrase)
-    )
-    if wrong:
+    if wrong := _wrong_form(desk, actor, story, "approve", nonce, reason) or _wrong_digits(story, digits):
         return _again(desk, actor, story, wrong, reason)
+    if wait := desk.at_the_desk.take(actor.person, address_of(request)):
+        answer = _again(desk, actor, story, (429, say_wait(wait)), reason)
+        answer.headers.update(retry_after(wait))
+        return answer
+    if not desk.consent.check_passphrase(actor.person, passphrase):
+        return _again(desk, actor, story, (403, "That is not your passphrase. Nothing was signed."), reason)
+    desk.at_the_desk.succeeded(actor.person)
     try:
         desk.consent.approve(
             candidate_id,
@@ -121,16 +122,6 @@ def _wrong_form(desk: Desk, actor: Actor, story: Story, deed: str, nonce: str, r
 def _wrong_digits(story: Story, digits: str) -> Wrong:
     if digits != story.candidate.image[-8:]:
         return 400, "Those are not the last 8 digits of this image. Nothing was signed."
-    return None
-
-
-def _wrong_passphrase(desk: Desk, actor: Actor, passphrase: str) -> Wrong:
-    if wait := desk.limiter.wait(actor.person):
-        return 429, f"Too many tries. The next one is heard in {int(wait // 60) + 1} min."
-    if not knows(desk, actor.person, passphrase):
-        desk.limiter.failed(actor.person)
-        return 403, "That is not your passphrase. Nothing was signed."
-    desk.limiter.succeeded(actor.person)
     return None
 
 

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from evidence.store import Store
 from evolve.errors import BadInput, Broken, EvolveError, NeedsConsent, NotFound, Refused
+from evolve.passwords import PasswordVerifier
 from evolve.settings import Person, Settings
 from evolve.web.consent import Consent
 from evolve.web.render import make_environment
@@ -52,8 +53,11 @@ class Desk:
     store: Store
     consent: Consent
     people: Callable[[], Mapping[str, Person]]
+    knows: PasswordVerifier
     sessions: Sessions = field(default_factory=Sessions)
-    limiter: Limiter = field(default_factory=Limiter)
+    at_the_door: Limiter = field(default_factory=Limiter)
+    at_the_desk: Limiter = field(default_factory=Limiter)
+    """Apart from the door's: who guesses there must not keep approvers from deciding."""
     templates: Environment = field(default_factory=make_environment)
 
     @property
@@ -64,12 +68,13 @@ class Desk:
 
     def actor(self, request: Request) -> Actor:
         """Raises SignedOut, also when the person was removed or has another key by now."""
-        session = self.sessions.find(request.cookies.get(COOKIE, ""), browser_of(request))
+        cookie = request.cookies.get(COOKIE, "")
+        session = self.sessions.find(cookie, browser_of(request), used=_by_hand(request))
         if session is None:
             raise SignedOut
         person = self.people().get(session.person)
-        if person is None or person.public_key != session.key or not person.roles:
-            self.sessions.close(request.cookies.get(COOKIE, ""))
+        if person is None or credentials(person) != session.key or not person.roles:
+            self.sessions.close(cookie)
             raise SignedOut
         return Actor(session.person, tuple(person.roles), session)
 
@@ -97,6 +102,32 @@ def desk_of(request: Request) -> Desk:
     if not isinstance(desk, Desk):
         raise TypeError("the application was not made by create_app")
     return desk
+
+
+def credentials(person: Person) -> str:
+    """What a session is bound to: it ends when either is replaced."""
+    return f"{person.public_key} {person.sign_in.get_secret_value()}"
+
+
+def _by_hand(request: Request) -> bool:
+    """A page about something that moves asks again by itself, and would keep a session alive for ever. Browsers that say
+    anything say when a person asked."""
+    return "sec-fetch-site" not in request.headers or request.headers.get("sec-fetch-user") == "?1"
+
+
+def address_of(request: Request) -> str:
+    """Of the peer. All of this machine is one address: a program here can choose among millions."""
+    host = request.client.host if request.client is not None else ""
+    return "loopback" if host == "::1" or host.startswith("127.") else host
+
+
+def say_wait(seconds: float) -> str:
+    minutes = int(seconds // 60) + 1
+    return f"Too many tries. The next one is heard in {minutes} minute{'s' if minutes > 1 else ''}."
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    return {"retry-after": str(int(seconds) + 1)}
 
 
 def browser_of(request: Request) -> str:

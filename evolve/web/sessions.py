@@ -55,9 +55,9 @@ class Sessions:
                 self._sessions.popitem(last=False)
         return value
 
-    def find(self, value: str, browser: str) -> Session | None:
-        """The live session behind a cookie, if it came from the browser that signed in. Looking keeps it
-        alive."""
+    def find(self, value: str, browser: str, *, used: bool = True) -> Session | None:
+        """The live session behind a cookie, if it came from the browser that signed in. `used`: by a person, which
+        keeps it alive."""
         now = self._clock()
         with self._lock:
             session = self._sessions.get(_hash(value))
@@ -68,7 +68,8 @@ class Sessions:
                 return None
             if not hmac.compare_digest(session.browser, _hash(browser)):
                 return None
-            session.seen = now
+            if used:
+                session.seen = now
             return session
 
     def close(self, value: str) -> None:
@@ -100,38 +101,44 @@ class Sessions:
 
 
 class Limiter:
-    """At most `tries` failures in `seconds` for one name, and ten times as many for all names together."""
+    """At most `for_person` tries in `seconds` for one name, and `for_address` from one address, whatever the names.
 
-    def __init__(self, tries: int = 5, seconds: float = 300.0, clock: Clock = time.monotonic) -> None:
-        self._tries, self._seconds, self._clock = tries, seconds, clock
+    A try counts when it begins, so that many at once are not all heard before the first has failed.
+    """
+
+    def __init__(
+        self,
+        for_person: int = 5,
+        for_address: int = 20,
+        seconds: float = 300.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._for_person, self._for_address = for_person, for_address
+        self._seconds, self._clock = seconds, clock
         self._lock = threading.Lock()
-        self._failures: deque[tuple[float, str]] = deque()
+        self._tries: deque[tuple[float, str, str]] = deque()
 
-    def wait(self, name: str) -> float:
-        """Seconds until the next try of this name is heard; 0 when it is heard now."""
+    def take(self, person: str, address: str) -> float:
+        """0 when the try is heard (it is counted then), else the seconds until the next one is."""
         now = self._clock()
         with self._lock:
-            self._forget(now)
-            mine = [at for at, who in self._failures if who == name]
-            everybody = [at for at, _ in self._failures]
-        waits = [0.0]
-        if len(mine) >= self._tries:
-            waits.append(mine[-self._tries] + self._seconds - now)
-        if len(everybody) >= self._tries * 10:
-            waits.append(everybody[-self._tries * 10] + self._seconds - now)
-        return max(waits)
+            while self._tries and now - self._tries[0][0] >= self._seconds:
+                self._tries.popleft()
+            mine = [at for at, who, _ in self._tries if who == person]
+            near = [at for at, _, where in self._tries if where == address]
+            waits = [
+                found[-most] + self._seconds - now
+                for found, most in ((mine, self._for_person), (near, self._for_address))
+                if len(found) >= most
+            ]
+            if not waits:
+                self._tries.append((now, person, address))
+            return max(waits, default=0.0)
 
-    def failed(self, name: str) -> None:
+    def succeeded(self, person: str) -> None:
+        """Forgives what this person did wrong, nobody else."""
         with self._lock:
-            self._failures.append((self._clock(), name))
-
-    def succeeded(self, name: str) -> None:
-        with self._lock:
-            self._failures = deque((at, who) for at, who in self._failures if who != name)
-
-    def _forget(self, now: float) -> None:
-        while self._failures and now - self._failures[0][0] >= self._seconds:
-            self._failures.popleft()
+            self._tries = deque(found for found in self._tries if found[1] != person)
 
 
 def _hash(value: str) -> str:

@@ -1,12 +1,24 @@
-"""Signing in and out. The passphrase unlocks the person's key for a moment, which proves it; nothing of it is
-kept."""
+"""Signing in and out. Whoever is asked whether the person is who they say they are, it is not the person's key."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from evolve.web.desk import COOKIE, VISITOR, Desk, browser_of, desk_of, give_cookie, new_visitor, see_other
+from evolve.web.desk import (
+    COOKIE,
+    VISITOR,
+    Desk,
+    address_of,
+    browser_of,
+    credentials,
+    desk_of,
+    give_cookie,
+    new_visitor,
+    retry_after,
+    say_wait,
+    see_other,
+)
 
 router = APIRouter()
 
@@ -33,15 +45,15 @@ def sign_in(
         return _form(
             desk, request, person, "This form is too old, or your browser refuses cookies. Try again.", 403
         )
-    if wait := desk.limiter.wait(person):
+    if wait := desk.at_the_door.take(person, address_of(request)):
         return _too_many(desk, request, person, wait)
-    if not knows(desk, person, passphrase):
-        desk.limiter.failed(person)
+    known = desk.people().get(person)
+    if not desk.knows(person, passphrase) or known is None:
         return _form(desk, request, person, WRONG, 403)
-    desk.limiter.succeeded(person)
+    desk.at_the_door.succeeded(person)
     desk.sessions.close(request.cookies.get(COOKIE, ""))
     answer = see_other("/")
-    key = desk.people()[person].public_key
+    key = credentials(known)
     give_cookie(answer, COOKIE, desk.sessions.open(person, key, browser_of(request)))
     answer.delete_cookie(VISITOR, path="/", httponly=True, samesite="strict")
     return answer
@@ -57,20 +69,9 @@ def sign_out(request: Request, token: Annotated[str, Form(max_length=200)]) -> R
     return answer
 
 
-def knows(desk: Desk, person: str, passphrase: str) -> bool:
-    """For a name that nobody has, somebody's key is tried in vain: the answer takes as long."""
-    people = desk.people()
-    tried = person if person in people else next(iter(people), None)
-    if tried is None:
-        return False
-    return desk.consent.check_passphrase(tried, passphrase) and tried == person
-
-
 def _too_many(desk: Desk, request: Request, person: str, wait: float) -> Response:
-    minutes = int(wait // 60) + 1
-    error = f"Too many tries. The next one is heard in {minutes} minute{'s' if minutes > 1 else ''}."
-    answer = _form(desk, request, person, error, 429)
-    answer.headers["retry-after"] = str(int(wait) + 1)
+    answer = _form(desk, request, person, say_wait(wait), 429)
+    answer.headers.update(retry_after(wait))
     return answer
 
 

@@ -1,62 +1,18 @@
 """The page through its own front door: who may look, what counts as a decision, and all that must not."""
 
 import itertools
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html.parser import HTMLParser
 
-import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, field, reset
 from web_world import IMAGE, PASSPHRASE, World, make_home, make_world
 
 from evolve.settings import Settings
 from evolve.tables import CandidateRow
 from evolve.web.app import create_app
 from evolve.web.desk import COOKIE
-
-PORT = 8711
-ORIGIN = f"http://127.0.0.1:{PORT}"
-OWN = {"origin": ORIGIN, "sec-fetch-site": "same-origin", "sec-fetch-dest": "document"}
-DIGITS = IMAGE[-8:]
-
-
-@dataclass
-class Visit:
-    """A browser at the page."""
-
-    client: TestClient
-    world: World
-
-    @property
-    def page(self) -> str:
-        return f"/candidates/{self.world.candidate_id}"
-
-    def sign_in(self, person: str = "ada", passphrase: str = PASSPHRASE) -> httpx2.Response:
-        nonce = field(self.client.get("/signin").text, "nonce")
-        form = {"nonce": nonce, "person": person, "passphrase": passphrase}
-        return self.client.post("/signin", data=form, headers=OWN)
-
-    def nonce(self, deed: str = "approve") -> str:
-        html = self.client.get(self.page).text
-        form = re.search(rf'<form[^>]*action="[^"]*/{deed}".*?</form>', html, re.DOTALL)
-        assert form, f"no form to {deed}"
-        return field(form.group(), "nonce")
-
-    def approve(self, headers: dict[str, str] | None = None, **changes: str) -> httpx2.Response:
-        form = {"reason": "read it all", "digits": DIGITS, "passphrase": PASSPHRASE, **changes}
-        if "nonce" not in form:
-            form["nonce"] = self.nonce()
-        return self.client.post(
-            f"{self.page}/approve", data=form, headers=OWN if headers is None else headers
-        )
-
-
-def field(html: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', html)
-    assert found, f"no field {name}"
-    return found.group(1)
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +31,10 @@ def world(settings: Settings) -> Iterator[World]:
 def visit(world: World) -> Iterator[Visit]:
     world.book.approved.clear()
     world.book.declined.clear()
-    _reset(world)
+    reset(world)
     app = create_app(world.settings, world.store, world.book.consent, port=PORT)
     with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
         yield Visit(client, world)
-
-
-def _reset(world: World) -> None:
-    with world.store.write() as session:
-        row = session.get_one(CandidateRow, world.candidate_id)
-        row.state, row.decided_by, row.decided_reason, row.approval_digest = "ready", "", "", None
-        session.add(row)
 
 
 def test_nobody_looks_without_signing_in(visit: Visit) -> None:
@@ -241,7 +190,7 @@ def test_a_form_counts_once(visit: Visit) -> None:
     assert visit.world.book.decisions == 0
     nonce = visit.nonce()
     assert visit.approve(nonce=nonce).status_code == 303
-    _reset(visit.world)
+    reset(visit.world)
     assert visit.approve(nonce=nonce).status_code == 409
     assert len(visit.world.book.approved) == 1
 

@@ -1,5 +1,7 @@
 """Sessions, nonces and the limiter, on a clock that the test moves."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from evolve.web import sessions
 from evolve.web.sessions import Limiter, Sessions
 
@@ -70,24 +72,40 @@ def test_nonces_and_sessions_are_bounded() -> None:
     assert desk.find(first, "") is None
 
 
-def test_five_failures_and_the_name_waits() -> None:
+def test_five_tries_and_the_name_waits() -> None:
     clock = Hand()
-    limiter = Limiter(tries=5, seconds=300, clock=clock)
-    for _ in range(5):
-        assert limiter.wait("ada") == 0
-        limiter.failed("ada")
-    assert limiter.wait("ada") == 300
-    assert limiter.wait("vera") == 0
-    clock.now += 301
-    assert limiter.wait("ada") == 0
+    limiter = Limiter(for_person=5, seconds=300, clock=clock)
+    assert [limiter.take("ada", "here") for _ in range(6)] == [0, 0, 0, 0, 0, 300]
+    assert limiter.take("vera", "here") == 0
+    clock.now += 299
+    assert limiter.take("ada", "there") == 1, "another address does not help"
+    clock.now += 2
+    assert limiter.take("ada", "there") == 0
 
 
-def test_success_forgives_one_name_only_and_all_names_together_are_limited() -> None:
-    limiter = Limiter(tries=2, seconds=300, clock=Hand())
-    limiter.failed("ada")
+def test_an_address_waits_whatever_the_names() -> None:
+    clock = Hand()
+    limiter = Limiter(for_person=5, for_address=20, seconds=300, clock=clock)
+    assert {limiter.take(f"guess-{index}", "here") for index in range(20)} == {0}
+    assert limiter.take("somebody-new", "here") == 300
+    assert limiter.take("somebody-new", "there") == 0
+    clock.now += 300
+    assert limiter.take("somebody-new", "here") == 0
+
+
+def test_success_forgives_one_name_only() -> None:
+    limiter = Limiter(for_person=2, for_address=4, clock=Hand())
+    for _ in range(3):
+        assert limiter.take("ada", "here") == 0
+        limiter.succeeded("ada")
+    for index in range(4):
+        assert limiter.take(f"guess-{index}", "here") == 0
     limiter.succeeded("ada")
-    limiter.failed("ada")
-    assert limiter.wait("ada") == 0
-    for index in range(20):
-        limiter.failed(f"guess-{index}")
-    assert limiter.wait("somebody-new") > 0
+    assert limiter.take("ada", "here") > 0, "the others' tries count on"
+
+
+def test_tries_at_the_same_time_are_all_counted() -> None:
+    limiter = Limiter(for_person=5, clock=Hand())
+    with ThreadPoolExecutor(16) as pool:
+        heard = list(pool.map(lambda _: limiter.take("ada", "here") == 0, range(64)))
+    assert heard.count(True) == 5

@@ -21,6 +21,7 @@ from evidence.store import Store
 from evidence.tables import BatchRow, CaseRow, ChangeRow, EvidenceRow
 from evolve.candidate import Candidate
 from evolve.migrations import upgrade
+from evolve.passwords import Cost, hash_password
 from evolve.settings import Settings, load_settings
 from evolve.signatures import Standing
 from evolve.stages.models import Implemented, Located, Review, Suspect
@@ -30,7 +31,8 @@ from promote.keys import KeyRefused, create_person_key, unlock
 from trial.report import Check, Grade, SplitCount, Trial, TrialReport
 
 PASSPHRASE = "correct horse battery"
-PEOPLE = {"ada": ("operator", "approver"), "vera": ("viewer",), "olga": ("operator",)}
+CHEAP = Cost(memory_kib=64, iterations=1, lanes=1)
+PEOPLE = {"ada": ("operator", "approver"), "vera": ("viewer",), "olga": ("operator",), "alan": ("approver",)}
 BASE = "sha256:" + "b" * 56 + "0ba5e000"
 IMAGE = "sha256:" + "c" * 56 + "5afe1234"
 
@@ -130,7 +132,9 @@ def make_home(home: Path, policy: str = "separate") -> Settings:
     lines = ["[consent]", f'policy = "{policy}"']
     for person, roles in PEOPLE.items():
         public = create_person_key(home / "keys" / f"{person}.pem", PASSPHRASE)
+        known = hash_password(PASSPHRASE, CHEAP)
         lines += [f"[consent.people.{person}]", f'public_key = "{public}"', f"roles = {list(roles)}"]
+        lines += [f'sign_in = "{known}"']
     (home / "evolve.toml").write_text("\n".join(lines) + "\n")
     settings = load_settings(home)
     upgrade(settings.sql_url)
