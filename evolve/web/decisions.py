@@ -7,16 +7,16 @@ the person types are compared with the stored image again where the signature is
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from evolve.errors import EvolveError, NotFound
 from evolve.story import Story, candidate_story
 from evolve.views import SwapView, get_swap
-from evolve.web.desk import Actor, Desk, address_of, desk_of, retry_after, say_wait, see_other
+from evolve.web.desk import Actor, Desk, address_of, desk_of, may_decide, retry_after, say_wait, see_other
 from evolve.web.diffs import read_diff
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(may_decide)])
 
 MIN_REASON = 3
 
@@ -100,9 +100,7 @@ Wrong = tuple[int, str] | None
 
 def _wrong_form(desk: Desk, actor: Actor, story: Story, deed: str, nonce: str, reason: str) -> Wrong:
     """The nonce is spent first: whatever else is wrong, the same form never counts twice."""
-    fresh = desk.sessions.spend(actor.session, nonce, _act(deed, story))
-    if not actor.may_decide:
-        return 403, "Deciding needs the role approver."
+    fresh = desk.sessions.spend(actor.session, nonce, act_of(deed, story))
     if not fresh:
         return (
             409,
@@ -146,8 +144,8 @@ def _page(
         error=error,
         reason=reason,
         blocked=blocked,
-        approve_nonce=desk.sessions.issue(actor.session, _act("approve", story)) if may_approve else "",
-        decline_nonce=desk.sessions.issue(actor.session, _act("decline", story)) if may_decline else "",
+        approve_nonce=desk.sessions.issue(actor.session, act_of("approve", story)) if may_approve else "",
+        decline_nonce=desk.sessions.issue(actor.session, act_of("decline", story)) if may_decline else "",
     )
 
 
@@ -160,7 +158,8 @@ def _swap(desk: Desk, story: Story) -> SwapView | None:
         return None
 
 
-def _act(deed: str, story: Story) -> str:
+def act_of(deed: str, story: Story) -> str:
+    """What a form is for: the deed and the bytes that it is about, as they were shown."""
     report = story.report.digest if story.report else ""
     approval = story.candidate.approval_digest or ""
     return f"{deed} {story.candidate.id} {story.candidate.image} {report} {approval}"

@@ -16,10 +16,10 @@ from evolve.settings import Person, Settings
 from evolve.web.consent import Consent
 from evolve.web.render import make_environment
 from evolve.web.sessions import Limiter, Session, Sessions
+from promote.policy import MAY_APPROVE, Role
 
 COOKIE = "evolve_session"
 VISITOR = "evolve_visitor"
-MAY_DECIDE = frozenset({"approver", "admin"})
 
 _STATUS: tuple[tuple[type[EvolveError], int, str], ...] = (
     (NotFound, 404, "Not found"),
@@ -39,12 +39,12 @@ class Actor:
     """A signed-in person, with the roles that the settings give now."""
 
     person: str
-    roles: tuple[str, ...]
+    roles: tuple[Role, ...]
     session: Session
 
     @property
     def may_decide(self) -> bool:
-        return bool(MAY_DECIDE & set(self.roles))
+        return bool(MAY_APPROVE & set(self.roles))
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,17 @@ class Desk:
         return self.page(
             "error.html", actor, status=status, title=title, message=error.message, hint=error.hint
         )
+
+
+def signed_in(request: Request) -> None:
+    """For every route that shows something. Raises SignedOut."""
+    desk_of(request).actor(request)
+
+
+def may_decide(request: Request) -> None:
+    """For every route that decides something, asked before its form is read. Raises SignedOut, NeedsConsent."""
+    if not desk_of(request).actor(request).may_decide:
+        raise NeedsConsent("Deciding needs the role approver.")
 
 
 def desk_of(request: Request) -> Desk:

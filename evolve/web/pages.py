@@ -1,6 +1,6 @@
 """The pages that look. None of them changes anything, however often it is asked for."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from evidence.blobs import BlobError
@@ -8,9 +8,9 @@ from evolve import views
 from evolve.errors import Broken
 from evolve.tables import CandidateRow
 from evolve.web.decisions import decision_form
-from evolve.web.desk import desk_of
+from evolve.web.desk import desk_of, signed_in
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(signed_in)])
 
 LIVE_SECONDS = 2
 EVENTS = 200

@@ -32,7 +32,13 @@ from trial.report import Check, Grade, SplitCount, Trial, TrialReport
 
 PASSPHRASE = "correct horse battery"
 CHEAP = Cost(memory_kib=64, iterations=1, lanes=1)
-PEOPLE = {"ada": ("operator", "approver"), "vera": ("viewer",), "olga": ("operator",), "alan": ("approver",)}
+PEOPLE = {
+    "ada": ("operator", "approver"),
+    "vera": ("viewer",),
+    "olga": ("operator",),
+    "alan": ("approver",),
+    "adam": ("admin",),
+}
 BASE = "sha256:" + "b" * 56 + "0ba5e000"
 IMAGE = "sha256:" + "c" * 56 + "5afe1234"
 
