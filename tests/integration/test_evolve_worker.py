@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,8 +127,11 @@ def test_what_can_not_be_worked_on_is_not_handed_out_for_ever(world: World) -> N
     assert world.ok("run", "status", stopped)["stages"] == []
 
 
-def test_a_worker_calls_nothing_that_the_queue_names(world: World, tmp_path: Path) -> None:
+def test_a_worker_calls_nothing_that_the_queue_names(sealed_world: World, tmp_path: Path) -> None:
     """Who can write to the queue could else have anything done as the worker, consent included."""
+    place = tmp_path / "place"
+    place.mkdir()
+    world = sealed_world.copy(place / ".evolve")
     socket, owned = tmp_path / "q.sock", tmp_path / "owned"
     elsewhere = world.copy(tmp_path / "elsewhere")
     server = ValkeyServer(port=0, unix_socket_path=socket, data_dir=tmp_path / "valkey")
@@ -140,11 +145,20 @@ def test_a_worker_calls_nothing_that_the_queue_names(world: World, tmp_path: Pat
         queue.enqueue(jobs.WORK, str(elsewhere.home), other)
         callback = {"on_failure": Callback("tests.owned"), "on_success": Callback("os.mkdir")}
         queue.enqueue(jobs.WORK, str(world.home), "no such run", **callback)
-        done = world.run("worker", "--once", EVOLVE_REDIS_URL=f"unix://{socket}")
+        # Without $EVOLVE_HOME, which would win over the home that a job names.
+        env = {k: v for k, v in os.environ.items() if k != "EVOLVE_HOME"}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("evolve"), "worker", "--once"],
+            cwd=place,
+            env={**env, "EVOLVE_REDIS_URL": f"unix://{socket}"},
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
         client.close()
     finally:
         server.stop()
-    assert done.code == 0, done
+    assert done.returncode == 0, done
     assert world.ok("run", "status", made)["run"]["state"] == "finished"
     assert elsewhere.ok("run", "status", other)["run"]["state"] == "queued"
     assert not owned.exists()
