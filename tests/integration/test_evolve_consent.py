@@ -2,6 +2,7 @@
 none."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from evolve_world import APPROVER, PASSPHRASE, REQUESTER, World
 
+from evidence.canonical import canonical_json
 from evidence.ledger import Ledger
 from evolve.home import add_person
 from evolve.settings import FILE_NAME, load_settings
+from promote.approval import SignedApproval
+from promote.keys import sign, sign_as
 
 SECOND, THIRD = "bea", "cleo"
 GIVEN = PASSPHRASE + "\n"
@@ -199,3 +204,53 @@ def test_declining_voids_what_was_signed(world: World, candidate: dict[str, Any]
     assert files(world) == []
     world.refused(4, "needs_consent", "promote", candidate["id"])
     world.refused(1, "refused", *words(candidate, THIRD), given=GIVEN)
+
+
+def test_a_forged_file_is_nobodys_approval(world: World, candidate: dict[str, Any]) -> None:
+    """Dropped where approvals lie: by a program that can write there, and has no key that is registered."""
+    world.ok(*words(candidate, APPROVER), given=GIVEN)
+    [real] = files(world)
+    kept = real.read_bytes()
+    honest = SignedApproval.model_validate_json(kept)
+    stranger = Ed25519PrivateKey.generate()
+    dropped = world.home / "approvals" / ("f" * 64)
+    shutil.copytree(real.parent, dropped)
+    (dropped / "approval.json").write_bytes(
+        canonical_json(sign_as(SECOND, honest.approval, stranger, honest))
+    )
+    assert (consent_of(world, candidate)["signed"], consent_of(world, candidate)["void"]) == ([APPROVER], "")
+    assert "1 of 2" in world.refused(4, "needs_consent", "promote", candidate["id"])["message"]
+
+    other = honest.approval.model_copy(update={"bake_seconds": 10.0, "reason": "forged", "approver": SECOND})
+    for forged, kind, why in (
+        (
+            sign_as(SECOND, honest.approval, stranger, honest),
+            "refused",
+            "bea's signature is not over these bytes",
+        ),
+        (sign_as("mallory", honest.approval, stranger, honest), "refused", "mallory is not registered"),
+        (sign(other, stranger), "broken", "not the approval that was signed"),
+        (None, "broken", "gone or damaged"),
+    ):
+        real.write_bytes(b"{" if forged is None else canonical_json(forged))
+        assert why in consent_of(world, candidate)["void"]
+        code = {"refused": 1, "broken": 5}[kind]
+        assert why in world.refused(code, kind, "promote", candidate["id"])["message"]
+
+    real.write_bytes(kept)
+    (real.parent / "capability_diff.json").write_bytes(b"[]")
+    assert "capability_diff.json" in consent_of(world, candidate)["void"]
+    shutil.rmtree(real.parent)
+    anew = world.ok(*words(candidate, SECOND), given=GIVEN)
+    assert (anew["signed"], anew["complete"]) == ([SECOND], False)
+    assert signed_rows(world) == [APPROVER, SECOND]
+
+
+def test_a_candidate_that_nobody_approved_is_not_approved_by_a_file(
+    world: World, candidate: dict[str, Any]
+) -> None:
+    dropped = world.home / "approvals" / "00" / "approval.json"
+    dropped.parent.mkdir(parents=True)
+    dropped.write_text('{"approval": {}, "signatures": {"ana": ""}}')
+    assert consent_of(world, candidate)["approval"] is None
+    world.refused(4, "needs_consent", "promote", candidate["id"])
