@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -43,7 +45,7 @@ def loot(told):
             link.settimeout(3)
             link.connect(path)
             link.sendall(json.dumps({"op": "status"}).encode() + b"\n")
-            return link.recv(300)
+            return path
     def hook(port):
         with socket.create_connection(("127.0.0.1", port), 3) as link:
             return link.getpeername()
@@ -103,13 +105,27 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("ways")
     images = Images(folder / "images")
-    with rig_in(folder / "rig", images) as rig, socket.create_server(("127.0.0.1", 0)) as port:
+    with ExitStack() as stack:
+        rig = stack.enter_context(rig_in(folder / "rig", images))
+        port = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        # Files have owners and modes, too; that nothing is shown inside must hold without them.
+        unguarded = Path(stack.enter_context(TemporaryDirectory(prefix="ways-open-")))
+        unguarded.chmod(0o755)
+        (unguarded / "note").write_text("for everybody")
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(unguarded / "any.sock"))
+        listener.listen()
+        (unguarded / "any.sock").chmod(0o777)
         rig.install("base")
         create_person_key(rig.home / "keys" / "paula.pem", PASSPHRASE)
         (rig.home / "approvals").mkdir()
         told = {
-            "sockets": {n: str(rig.home / "run" / f"{n}.sock") for n in ("promoter", "edge")},
+            "sockets": {
+                **{name: str(rig.home / "run" / f"{name}.sock") for name in ("promoter", "edge")},
+                "what listens for everybody": str(unguarded / "any.sock"),
+            },
             "files": {
+                "what anybody may read": str(unguarded / "note"),
                 "the person's key": str(rig.home / "keys" / "paula.pem"),
                 "the promoter's ledger": str(rig.home / "promote" / "ledger.db"),
                 "who may approve": str(rig.home / "promoter.json"),
@@ -145,7 +161,9 @@ def test_the_attack_finds_everything_where_nothing_is_in_its_way(target: Target)
     assert set(json.loads(done.stdout)) == {
         "speaks to promoter",
         "speaks to edge",
+        "speaks to what listens for everybody",
         "connects to a port of the host",
+        "reads what anybody may read",
         "reads the person's key",
         "reads the promoter's ledger",
         "reads who may approve",
@@ -196,7 +214,7 @@ def test_a_coder_reaches_nothing(target: Target, service: tuple[Runtime, ImageRe
     coder = CommandCoder(
         "thief",
         (
-            sys.executable,
+            f"{sys.base_prefix}/bin/python3",
             "-I",
             "-c",
             program,
@@ -208,7 +226,7 @@ def test_a_coder_reaches_nothing(target: Target, service: tuple[Runtime, ImageRe
         sandbox=CodingSandbox(service[0], tmp_path / "scratch", tmp_path / "check", None),
         budget=CodingBudget(60),
     )
-    assert result.outcome == "changed", result
+    assert result.outcome == "edited", result
     assert json.loads((tmp_path / "tree" / "loot.json").read_text()) == {}
     assert target.decided == []
 
