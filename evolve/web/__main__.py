@@ -21,13 +21,18 @@ def run(product: Product) -> None:
     serve(
         product.settings,
         product.store,
-        Consent(
-            approve=partial(consent.approve_and_promote, product),
-            decline=partial(consent.decline, product),
-            check_passphrase=partial(consent.check_passphrase, product),
-        ),
+        consent_of(product),
         say=lambda text: print(text, file=sys.stderr, flush=True),
         people=lambda: load_settings(product.settings.home).consent.people,
+    )
+
+
+def consent_of(product: Product) -> Consent:
+    """What the page may ask of an open product."""
+    return Consent(
+        approve=partial(consent.approve_and_promote, product),
+        decline=partial(consent.decline, product),
+        check_passphrase=partial(consent.check_passphrase, product),
     )
 
 

@@ -2,6 +2,7 @@
 none."""
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -12,14 +13,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from evolve_world import APPROVER, PASSPHRASE, REQUESTER, World
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from evidence.canonical import canonical_json
 from evidence.ledger import Ledger
 from evolve.home import add_person
+from evolve.product import Product
 from evolve.settings import FILE_NAME, load_settings
+from evolve.web.__main__ import consent_of as consent_of_page
+from evolve.web.app import create_app
 from promote.approval import SignedApproval
 from promote.keys import sign, sign_as
 
@@ -254,3 +261,44 @@ def test_a_candidate_that_nobody_approved_is_not_approved_by_a_file(
     dropped.write_text('{"approval": {}, "signatures": {"ana": ""}}')
     assert consent_of(world, candidate)["approval"] is None
     world.refused(4, "needs_consent", "promote", candidate["id"])
+
+
+def test_the_page_collects_signatures_by_the_same_rules(world: World, candidate: dict[str, Any]) -> None:
+    """The real consent behind the real page; only the promoter is missing, and is told so when all have signed."""
+    with Product.open(world.home) as product:
+        app = create_app(product.settings, product.store, consent_of_page(product), port=8711)
+        first = decide(app, candidate, APPROVER)
+        assert first.status_code == 303
+        assert signatures(world) == {APPROVER}
+        error = decide(app, candidate, THIRD, passphrase="wrong passphrase")
+        assert (error.status_code, "not your passphrase" in error.text) == (403, True)
+        second = decide(app, candidate, SECOND)
+        assert second.status_code == 409
+        assert "signed, but not handed in: the promoter does not answer" in second.text
+    assert signatures(world) == {APPROVER, SECOND}
+    assert signed_rows(world) == [APPROVER, SECOND]
+    [found] = [c for c in world.ok("candidate") if c["id"] == candidate["id"]]
+    assert (found["state"], found["decided_reason"]) == ("approved", "ana looked; bea looked")
+
+
+def decide(
+    app: FastAPI, candidate: dict[str, Any], who: str, passphrase: str = PASSPHRASE
+) -> httpx2.Response:
+    """Sign in with a browser of their own, open the candidate, fill in its form."""
+    own = {"origin": "http://127.0.0.1:8711", "sec-fetch-site": "same-origin", "sec-fetch-dest": "document"}
+    page = f"/candidates/{candidate['id']}"
+    with TestClient(app, base_url=own["origin"], follow_redirects=False) as client:
+        known = {"nonce": nonce(client, "/signin"), "person": who, "passphrase": PASSPHRASE}
+        assert client.post("/signin", data=known, headers=own).status_code == 303
+        form = {
+            "nonce": nonce(client, page),
+            "reason": f"{who} looked",
+            "digits": str(candidate["image"])[-8:],
+        }
+        return client.post(f"{page}/approve", data={**form, "passphrase": passphrase}, headers=own)
+
+
+def nonce(client: TestClient, path: str) -> str:
+    found = re.search(r'name="nonce" value="([^"]*)"', client.get(path).text)
+    assert found
+    return found[1]
