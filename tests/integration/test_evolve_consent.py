@@ -22,6 +22,8 @@ from fastapi.testclient import TestClient
 
 from evidence.canonical import canonical_json
 from evidence.ledger import Ledger
+from evolve import consent
+from evolve.errors import NeedsConsent
 from evolve.home import add_person
 from evolve.product import Product
 from evolve.settings import FILE_NAME, load_settings
@@ -62,6 +64,12 @@ def set_needed(world: World, count: int) -> None:
     path.write_text(
         text.replace('policy = "separate"\n', f'policy = "separate"\napprovers_needed = {count}\n')
     )
+
+
+def take_role(world: World, who: str) -> None:
+    path = world.home / FILE_NAME
+    head, mark, tail = path.read_text().partition(f"[consent.people.{who}]")
+    path.write_text(head + mark + tail.replace('roles = ["approver"]', 'roles = ["viewer"]', 1))
 
 
 def words(candidate: dict[str, Any], who: str) -> tuple[str, ...]:
@@ -193,9 +201,7 @@ def test_of_two_who_sign_at_the_same_instant_none_is_lost(
 
 def test_a_signer_who_lost_the_role_voids_what_was_signed(world: World, candidate: dict[str, Any]) -> None:
     first = world.ok(*words(candidate, APPROVER), given=GIVEN)
-    path = world.home / FILE_NAME
-    head, mark, tail = path.read_text().partition(f"[consent.people.{APPROVER}]")
-    path.write_text(head + mark + tail.replace('roles = ["approver"]', 'roles = ["viewer"]', 1))
+    take_role(world, APPROVER)
     assert "ana may not approve" in consent_of(world, candidate)["void"]
     assert "ana may not approve" in world.refused(1, "refused", "promote", candidate["id"])["message"]
     anew = world.ok(*words(candidate, SECOND), given=GIVEN)
@@ -275,6 +281,10 @@ def test_the_page_collects_signatures_by_the_same_rules(world: World, candidate:
         second = decide(app, candidate, SECOND)
         assert second.status_code == 409
         assert "signed, but not handed in: the promoter does not answer" in second.text
+        take_role(world, THIRD)
+        asked = {"person": THIRD, "passphrase": PASSPHRASE, "reason": "still open"}
+        with pytest.raises(NeedsConsent, match="cleo may not approve"):
+            consent.approve(product, candidate["id"], **asked)
     assert signatures(world) == {APPROVER, SECOND}
     assert signed_rows(world) == [APPROVER, SECOND]
     [found] = [c for c in world.ok("candidate") if c["id"] == candidate["id"]]
