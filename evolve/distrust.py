@@ -7,8 +7,10 @@ from typing import Protocol
 from evidence.cases import SealedBatch
 from evolve.candidate import Candidate
 from evolve.settings import Settings
+from evolve.substrate_facts import LOOK_BACK, SubstrateFacts
 from evolve.views import RunSummary
 from trial.report import TrialReport
+from trial.verdict import REQUIRED
 
 FEW_PAIRS = 20
 WIDE_MARGIN = 3.0
@@ -34,6 +36,7 @@ def what_to_distrust(
     report: TrialReport | None,
     batch: SealedBatch | None,
     cases: Sequence[Told],
+    facts: SubstrateFacts,
 ) -> tuple[str, ...]:
     """Empty only when nothing stands out, which is not the same as being safe."""
     found: list[str] = []
@@ -42,6 +45,7 @@ def what_to_distrust(
     found += _cases(cases)
     if proposal is not None:
         found += _change(proposal)
+        found += _substrate(facts)
     if batch is not None:
         found += _evidence(batch)
     if run.iteration > 1:
@@ -53,6 +57,8 @@ def what_to_distrust(
 
 def _numbers(report: TrialReport) -> list[str]:
     found = list(report.cannot_show)
+    if missing := _not_checked(report):
+        found.append(f"Checks that were not made: {', '.join(missing)}.")
     if report.verdict != "converged":
         found.append(f"The verdict is {report.verdict.replace('_', ' ')}, not converged.")
     if report.held_out_pairs < FEW_PAIRS:
@@ -72,6 +78,29 @@ def _numbers(report: TrialReport) -> list[str]:
         )
     if report.trials_saved:
         found.append(f"Trials stopped once decided: {report.trials_saved} planned replays were not run.")
+    return found
+
+
+def _not_checked(report: TrialReport) -> list[str]:
+    present = {check.name for check in report.checks}
+    guarded = any(name.startswith("guard.") for name in present)
+    return [name for name in REQUIRED if name not in present] + ([] if guarded else ["guard"])
+
+
+def _substrate(facts: SubstrateFacts) -> list[str]:
+    if not facts.known:
+        return [
+            "The substrate's repository can't be read: hot files, new dependencies and new capabilities are not known."
+        ]
+    found = [
+        f"Hot file: {path} changed in {count} of the last {LOOK_BACK} commits; what changes often breaks often."
+        for path, count in facts.hot.items()
+    ]
+    found += [f"New dependency: {name}." for name in facts.dependencies]
+    if facts.gained:
+        found.append(
+            f"It may do {len(facts.gained)} {_plural(len(facts.gained), 'thing')} that the live one may not: see below."
+        )
     return found
 
 

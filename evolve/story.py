@@ -24,6 +24,7 @@ from evolve.distrust import what_to_distrust
 from evolve.settings import Settings
 from evolve.signatures import Standing, standing
 from evolve.stages.models import Implemented, Located, Review, Suspect
+from evolve.substrate_facts import SubstrateFacts, substrate_facts
 from evolve.tables import CandidateRow, RunRow, StageRow
 from evolve.views import CandidateSummary, Record, RunSummary, get_candidate, get_run
 from trial.report import Check, Outcome, Split, Trial, TrialReport
@@ -97,6 +98,7 @@ class Story(Record):
     splits: tuple[SplitStory, ...]
     review: tuple[Check, ...]
     """What the deterministic code review asked, before any trial."""
+    facts: SubstrateFacts
     distrust: tuple[str, ...]
     consent: Standing
     """Who has signed, and how many must."""
@@ -136,6 +138,7 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     splits = _splits(batch, trials)
     problems = [*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials)]
     cases = tuple(case for split in splits for case in split.cases)
+    facts = substrate_facts(settings.substrate_repository, proposal)
     return Story(
         candidate=summary,
         run=run,
@@ -148,7 +151,8 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         diff=diff.decode("utf-8", "replace"),
         splits=splits,
         review=review.checks if review else (),
-        distrust=what_to_distrust(settings, run, proposal, report, batch, cases),
+        facts=facts,
+        distrust=what_to_distrust(settings, run, proposal, report, batch, cases, facts),
         consent=standing(settings, row.approval_digest, proposal),
         problems=tuple(problems),
     )

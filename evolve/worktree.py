@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,6 +189,24 @@ def changes(repository: Path, base: str, commit: str) -> list[Change]:
         counts = (0, 0) if binary else (int(added), int(removed))
         found.append(Change(path, status, old_mode, new_mode, *counts, binary, size))
     return found
+
+
+def has_commits(repository: Path, *commits: str) -> bool:
+    """Whether there is a repository at all, and it holds every one of these."""
+    try:
+        for commit in commits:
+            _git(repository).rev_parse("--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
+    except (GitCommandError, OSError):
+        return False
+    return True
+
+
+def change_counts(repository: Path, commit: str, last: int) -> Counter[str]:
+    """In how many of the `last` commits up to `commit` each path changed; being made counts too."""
+    names = _git(repository).log(
+        "-z", "--format=", "--name-only", "--no-renames", "--no-ext-diff", f"--max-count={int(last)}", commit
+    )
+    return Counter(name.strip("\n") for name in names.split("\0") if name.strip("\n"))
 
 
 def diff_text(repository: Path, base: str, commit: str) -> str:

@@ -139,7 +139,7 @@ def _page(
         actor,
         status=status,
         story=story,
-        diff=read_diff(story.diff),
+        diff=read_diff(story.diff).marked(story.facts.hot),
         swap=_swap(desk, story),
         error=error,
         reason=reason,

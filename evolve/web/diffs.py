@@ -1,14 +1,21 @@
-"""A diff as people read it: files, hunks, numbered lines. For display alone; what counts is the commit's
-tree."""
+"""A diff as people read it: files, and in each the old text beside the new. For display alone; what counts is the
+commit's tree."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, zip_longest
 from typing import Literal
 
 from unidiff.errors import UnidiffParseError
-from unidiff.patch import Line, PatchedFile, PatchSet
+from unidiff.patch import Hunk, Line, PatchedFile, PatchSet
 
+from evolve.web.highlight import Piece, highlight
+
+MAX_TEXT = 1_000_000
+"""Characters of a diff that are parsed at all."""
 MAX_LINES = 3000
-OPEN_LINES = 250
+MAX_WIDTH = 400
+OPEN_LINES = 120
 
 Kind = Literal["added", "removed", "same", "note"]
 
@@ -16,19 +23,29 @@ Kind = Literal["added", "removed", "same", "note"]
 @dataclass(frozen=True)
 class DiffLine:
     kind: Kind
-    old: int | None
-    new: int | None
-    text: str
+    number: int | None
+    pieces: tuple[Piece, ...]
+    cut: int = 0
+    """Characters beyond the cap; the raw diff has them."""
 
     @property
-    def sign(self) -> str:
-        return {"added": "+", "removed": "−", "same": "", "note": ""}[self.kind]
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands side by side. A context line stands on both sides; a change may have nothing to face."""
+
+    old: DiffLine | None
+    new: DiffLine | None
 
 
 @dataclass(frozen=True)
 class DiffHunk:
     title: str
-    lines: tuple[DiffLine, ...]
+    blocks: tuple[tuple[Row, ...], ...]
+    """Runs of context and runs of change, in turn: a narrow screen shows a run's old lines, then its new ones."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +57,10 @@ class DiffFile:
     hunks: tuple[DiffHunk, ...]
     hidden: int
     """Lines beyond the cap; the raw diff has them."""
-
-    @property
-    def starts_open(self) -> bool:
-        return sum(len(hunk.lines) for hunk in self.hunks) <= OPEN_LINES
+    cut: int
+    """Lines of which only the beginning is shown."""
+    changes: int = 0
+    """How often the file changed lately; 0 when it is not hot."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +70,24 @@ class DiffView:
     raw: str
     """Shown instead of files when the text could not be read as a diff."""
 
+    @property
+    def starts_open(self) -> bool:
+        """Short enough to be read at once; else a reader opens one file after the other."""
+        rows = sum(len(block) for file in self.files for hunk in file.hunks for block in hunk.blocks)
+        return rows <= OPEN_LINES
+
+    def marked(self, hot: dict[str, int]) -> "DiffView":
+        """With the files marked that changed often: path to number of commits."""
+        files = tuple(replace(file, changes=hot.get(file.path, 0)) for file in self.files)
+        return replace(self, files=files)
+
 
 def read_diff(text: str) -> DiffView:
     """Never raises: what can't be read is shown raw, with a warning."""
     if not text.strip():
         return DiffView((), "", "")
+    if len(text) > MAX_TEXT:
+        return DiffView((), f"{len(text):,} characters are too many to lay out; here is the beginning.", text)
     try:
         patch = PatchSet(text)
     except (UnidiffParseError, ValueError, IndexError) as error:
@@ -77,15 +107,15 @@ def read_diff(text: str) -> DiffView:
 
 
 def _file(patched: PatchedFile, budget: int) -> tuple[DiffFile, int]:
-    hunks, hidden = [], 0
+    hunks, hidden, cut = [], 0, 0
     for hunk in patched:
-        lines = [_line(line) for line in hunk]
+        lines = list(hunk)
         kept = lines[: max(budget, 0)]
         hidden += len(lines) - len(kept)
         budget -= len(kept)
-        title = f"lines {hunk.source_start}–{hunk.source_start + max(hunk.source_length - 1, 0)}"
+        cut += sum(len(_text(line)) > MAX_WIDTH for line in kept)
         if kept:
-            hunks.append(DiffHunk(f"{title}  {hunk.section_header}".rstrip(), tuple(kept)))
+            hunks.append(DiffHunk(_title(hunk), tuple(_blocks(kept, patched.path))))
     what = "changed"
     if patched.is_added_file:
         what = "new"
@@ -100,16 +130,43 @@ def _file(patched: PatchedFile, budget: int) -> tuple[DiffFile, int]:
         removed=patched.removed,
         hunks=tuple(hunks),
         hidden=hidden,
+        cut=cut,
     )
     return file, budget
 
 
-def _line(line: Line) -> DiffLine:
-    mark = line.line_type
-    kinds: dict[str, Kind] = {"+": "added", "-": "removed", " ": "same"}
-    return DiffLine(
-        kind=kinds.get(mark, "note"),
-        old=line.source_line_no,
-        new=line.target_line_no,
-        text=line.value.rstrip("\n"),
-    )
+def _title(hunk: Hunk) -> str:
+    lines = f"lines {hunk.source_start}–{hunk.source_start + max(hunk.source_length - 1, 0)}"
+    return f"{lines}  {hunk.section_header}".rstrip()
+
+
+def _blocks(lines: Sequence[Line], path: str) -> Iterator[tuple[Row, ...]]:
+    old = iter(_side([line for line in lines if line.line_type in " -"], path, "source_line_no"))
+    new = iter(_side([line for line in lines if line.line_type in " +"], path, "target_line_no"))
+    for kind, run in groupby(lines, key=lambda line: _FAMILY.get(line.line_type, "note")):
+        if kind == "note":
+            yield tuple(Row(None, DiffLine("note", None, (Piece("", _text(line)),))) for line in run)
+        elif kind == "same":
+            yield tuple(Row(next(old), next(new)) for _ in run)
+        else:
+            marks = [line.line_type for line in run]
+            left = [next(old) for mark in marks if mark == "-"]
+            right = [next(new) for mark in marks if mark == "+"]
+            yield tuple(Row(one, other) for one, other in zip_longest(left, right))
+
+
+_FAMILY = {" ": "same", "-": "change", "+": "change"}
+_KINDS: dict[str, Kind] = {"+": "added", "-": "removed", " ": "same"}
+
+
+def _side(lines: Sequence[Line], path: str, number: str) -> list[DiffLine]:
+    texts = [_text(line) for line in lines]
+    coloured = highlight(path, [text[:MAX_WIDTH] for text in texts])
+    return [
+        DiffLine(_KINDS[line.line_type], getattr(line, number), pieces, max(len(text) - MAX_WIDTH, 0))
+        for line, text, pieces in zip(lines, texts, coloured, strict=True)
+    ]
+
+
+def _text(line: Line) -> str:
+    return str(line.value).rstrip("\n")

@@ -8,18 +8,71 @@ from hypothesis import strategies as st
 from web_world import DIFF
 
 from evolve.errors import BadInput, Broken
-from evolve.web.diffs import MAX_LINES, read_diff
+from evolve.web.diffs import MAX_LINES, MAX_TEXT, MAX_WIDTH, read_diff
+from evolve.web.highlight import LEXERS, highlight
 from evolve.web.render import e_chart, excerpt, span, tone, usd
 from evolve.web.server import bind
 
 
-def test_a_diff_is_read_by_file_hunk_and_line() -> None:
+def test_a_diff_stands_side_by_side() -> None:
     view = read_diff(DIFF)
     [file] = view.files
     assert (file.path, file.what, file.added, file.removed) == ("harness/dispatch.py", "changed", 5, 7)
-    kinds = [line.kind for line in file.hunks[0].lines]
-    assert (kinds.count("same"), kinds.count("removed"), kinds.count("added")) == (2, 7, 5)
+    context, change = file.hunks[0].blocks
+    assert {(row.old.kind, row.new.kind) for row in context if row.old and row.new} == {("same", "same")}
+    assert [row.old.text if row.old else None for row in change][:2] == [
+        "    results = []",
+        "    for finished in asyncio.as_completed(tasks):",
+    ]
+    assert [row.new.text if row.new else None for row in change] == [
+        "    await asyncio.wait(tasks)",
+        "    return [",
+        "        ToolResult(call_id=call.id, content=task.result())",
+        "        for task, call in tasks.items()",
+        "    ]",
+        None,
+        None,
+    ]
+    assert [(row.old.number, row.new.number) for row in context if row.old and row.new] == [
+        (41, 41),
+        (42, 42),
+    ]
     assert view.warning == ""
+    assert [file.changes for file in view.marked({"harness/dispatch.py": 7, "x": 9}).files] == [7]
+
+
+def test_colour_never_changes_a_line() -> None:
+    lines = ["def f(x):", "    return 'a'  # why", "", "\x0b\r odd \x85 \u2028 \x00", '    """open', "\tstr"]
+    coloured = highlight("a.py", lines)
+    assert ["".join(piece.text for piece in pieces) for pieces in coloured] == lines
+    assert ("hl-keyword", "def") in coloured[0]
+    assert any(look == "hl-comment" and "# why" in text for look, text in coloured[1])
+    for path in ("a.unknown", "Makefile", ""):
+        assert highlight(path, lines) == [(("", line),) for line in lines]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\n"), max_size=40), max_size=8),
+    st.sampled_from(sorted(LEXERS)),
+)
+def test_no_source_breaks_the_colours(lines: list[str], ending: str) -> None:
+    coloured = highlight(f"a{ending}", lines)
+    assert ["".join(piece.text for piece in pieces) for pieces in coloured] == lines
+
+
+def test_long_lines_are_cut_and_say_so() -> None:
+    text = f"--- /dev/null\n+++ b/big.py\n@@ -0,0 +1,2 @@\n+{'x' * (MAX_WIDTH + 7)}\n+y\n"
+    [file] = read_diff(text).files
+    [[first, second]] = file.hunks[0].blocks
+    assert first.new is not None
+    assert second.new is not None
+    assert (file.cut, first.new.cut, len(first.new.text), second.new.cut) == (1, 7, MAX_WIDTH, 0)
+
+
+def test_what_is_too_much_is_not_laid_out() -> None:
+    view = read_diff(DIFF + "+x\n" * (MAX_TEXT // 3))
+    assert view.files == ()
+    assert "too many" in view.warning
 
 
 def test_what_is_no_diff_is_shown_as_it_is() -> None:
@@ -40,7 +93,7 @@ def test_long_diffs_are_capped_and_say_so() -> None:
     lines = "".join(f"+line {n}\n" for n in range(MAX_LINES + 50))
     text = f"--- /dev/null\n+++ b/big.py\n@@ -0,0 +1,{MAX_LINES + 50} @@\n{lines}"
     [file] = read_diff(text).files
-    assert (file.what, file.hidden, file.starts_open) == ("new", 50, False)
+    assert (file.what, file.hidden, read_diff(text).starts_open) == ("new", 50, False)
 
 
 @given(st.text(max_size=200))

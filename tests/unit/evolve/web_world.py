@@ -19,6 +19,7 @@ from evidence.cases import (
 from evidence.ledger import Ledger
 from evidence.store import Store
 from evidence.tables import BatchRow, CaseRow, ChangeRow, EvidenceRow
+from evolve import worktree
 from evolve.candidate import Candidate
 from evolve.migrations import upgrade
 from evolve.passwords import Cost, hash_password
@@ -29,6 +30,7 @@ from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
 from evolve.web.consent import Consent
 from promote.keys import KeyRefused, create_person_key, unlock
 from trial.report import Check, Grade, SplitCount, Trial, TrialReport
+from trial.verdict import REQUIRED
 
 PASSPHRASE = "correct horse battery"
 CHEAP = Cost(memory_kib=64, iterations=1, lanes=1)
@@ -155,14 +157,15 @@ def make_world(
     batch = _batch(text, regression)
     store.blobs.put(canonical_json(batch))
     run_id, candidate_id = new_id(), new_id()
+    base_commit, commit = _repository(settings)
     diff = DIFF.replace("at the same time", text("at the same time"))
     proposal = Candidate(
         id=candidate_id,
         run_id=run_id,
         batch_digest=batch.digest,
-        base_commit="1" * 40,
+        base_commit=base_commit,
         base_image=BASE,
-        commit="9b0d1ce" + "2" * 33,
+        commit=commit,
         image=IMAGE,
         diff_sha256=digest(diff.encode()),
         files=("harness/dispatch.py",),
@@ -177,6 +180,25 @@ def make_world(
     _write_run(store, batch, proposal, report, trials, diff, text)
     _write_ledgers(settings, candidate_id, text)
     return World(settings, store, Book(settings.home, store), batch.id, run_id, candidate_id)
+
+
+def _repository(settings: Settings) -> tuple[str, str]:
+    """A substrate whose one hot file changed four times, and a candidate that newly opens sockets; base and
+    candidate."""
+    repository, tree = settings.substrate_repository, settings.home / "tree"
+    (tree / "harness").mkdir(parents=True)
+    (tree / "harness" / "tools.py").write_text("import json\n")
+    commit = None
+    for version in range(4):
+        (tree / "harness" / "dispatch.py").write_text(f"import asyncio\n\nVERSION = {version}\n")
+        if commit is None:
+            commit = worktree.create_repository(repository, tree, "first")
+        else:
+            base, commit = commit, worktree.commit_directory(repository, tree, commit, "another")
+            worktree.move_main(repository, commit, base)
+    assert commit is not None
+    (tree / "harness" / "dispatch.py").write_text("import asyncio, socket\n\nimport numpy\n\nVERSION = 4\n")
+    return commit, worktree.commit_directory(repository, tree, commit, "candidate")
 
 
 def _case_fields(index: int, split: str, text: Callable[[str], str], failed: bool) -> dict[str, object]:
@@ -282,8 +304,8 @@ def _report(batch: SealedBatch, proposal: Candidate, trials: list[Trial]) -> Tri
         checks=(
             Check(name="guard.paths", ok=True, reason="1 file, editable"),
             Check(name="graders.untouched", ok=True, reason=""),
-            Check(name="honeypots", ok=True, reason="0 of 4 passed"),
-            Check(name="calls.reported", ok=True, reason="the gateway saw every call that was reported"),
+            Check(name="honeypot", ok=True, reason="0 of 4 passed"),
+            *(Check(name=name, ok=True, reason="") for name in REQUIRED if name not in ("honeypot", "clock")),
         ),
         e_value=55.2,
         e_threshold=20.0,
