@@ -23,6 +23,13 @@ REACH = {
     "dynamic_code": {"importlib", "runpy", "code", "codeop", "pickle", "marshal"},
     "introspection": {"inspect", "gc", "sys"},
 }
+IN_WORDS = {
+    "network": "talk to other machines",
+    "processes": "start or signal other programs",
+    "native_code": "run machine code or touch memory directly",
+    "dynamic_code": "run code that is not in its source",
+    "introspection": "look into, and change, the running interpreter",
+}
 DYNAMIC_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -49,3 +56,10 @@ def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, list[
     old = set().union(*(capabilities(source) for source in before.values()))
     new = set().union(*(capabilities(source) for source in after.values()))
     return {"added": sorted(new - old), "removed": sorted(old - new)}
+
+
+def in_words(name: str) -> str:
+    """What a capability such as `network:socket` lets a service do, in a sentence's words."""
+    kind, _, means = name.partition(":")
+    how = f"calls {means}()" if means in DYNAMIC_CALLS else f"imports {means}"
+    return f"{IN_WORDS.get(kind, kind)} ({how})"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evolve.capabilities import in_words
 from evolve.sanitize import for_page
 
 STYLE = (files(__package__) / "static" / "page.css").read_bytes()
@@ -81,6 +82,7 @@ def make_environment() -> Environment:
         "mark": mark,
         "json": as_json,
         "excerpt": excerpt,
+        "in_words": in_words,
         "moment": datetime.fromisoformat,
     }
     environment.globals |= {"style_version": STYLE_VERSION, "e_chart": e_chart}

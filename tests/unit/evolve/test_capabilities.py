@@ -1,4 +1,4 @@
-from evolve.capabilities import capabilities, difference
+from evolve.capabilities import DYNAMIC_CALLS, IN_WORDS, REACH, capabilities, difference, in_words
 
 
 def test_reach_is_read_from_imports_and_calls() -> None:
@@ -14,3 +14,10 @@ def test_a_difference_counts_what_is_new_to_the_changed_files_together() -> None
 
 def test_a_file_that_does_not_parse_claims_nothing() -> None:
     assert capabilities("def (") == set()
+
+
+def test_every_capability_has_words() -> None:
+    assert set(IN_WORDS) == {*REACH, "dynamic_code"}
+    assert in_words("network:socket") == "talk to other machines (imports socket)"
+    for call in DYNAMIC_CALLS:
+        assert in_words(f"dynamic_code:{call}").endswith(f"(calls {call}())")

@@ -305,7 +305,7 @@ def _report(batch: SealedBatch, proposal: Candidate, trials: list[Trial]) -> Tri
             Check(name="guard.paths", ok=True, reason="1 file, editable"),
             Check(name="graders.untouched", ok=True, reason=""),
             Check(name="honeypot", ok=True, reason="0 of 4 passed"),
-            *(Check(name=name, ok=True, reason="") for name in REQUIRED if name not in ("honeypot", "clock")),
+            *(Check(name=name, ok=True, reason="") for name in REQUIRED if name != "honeypot"),
         ),
         e_value=55.2,
         e_threshold=20.0,

@@ -1,0 +1,62 @@
+"""What a reviewer is warned of: each line from a fact, and no line without one."""
+
+from collections.abc import Iterator
+
+import pytest
+from web_world import World, make_home, make_world
+
+from evolve.distrust import what_to_distrust
+from evolve.story import Story, candidate_story
+from evolve.substrate_facts import SubstrateFacts
+from trial.report import TrialReport
+
+CALM = SubstrateFacts(known=True)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    built = make_world(make_home(tmp_path_factory.mktemp("distrust") / "home"))
+    yield built
+    built.close()
+
+
+@pytest.fixture(scope="module")
+def story(world: World) -> Story:
+    return candidate_story(world.settings, world.store, world.candidate_id)
+
+
+def told(world: World, story: Story, facts: SubstrateFacts = CALM, **changes: object) -> str:
+    report: TrialReport | None = story.report.model_copy(update=changes) if story.report else None
+    return "\n".join(what_to_distrust(world.settings, story.run, story.proposal, report, None, (), facts))
+
+
+def test_the_repository_s_facts_are_told_with_their_numbers(world: World, story: Story) -> None:
+    lines = story.distrust
+    assert any(line.startswith("Hot file: harness/dispatch.py changed in 4 of") for line in lines)
+    assert "New dependency: numpy." in lines
+    assert any(line.startswith("It may do 1 thing that the live one may not") for line in lines)
+
+
+def test_what_is_not_there_is_not_told(world: World, story: Story) -> None:
+    text = told(world, story)
+    for word in ("Hot file", "dependency", "may not", "can't be read", "not made"):
+        assert word not in text
+
+
+def test_an_unreadable_repository_is_no_clean_bill(world: World, story: Story) -> None:
+    assert "are not known" in told(world, story, SubstrateFacts(known=False))
+
+
+def test_checks_that_were_not_made_are_named(world: World, story: Story) -> None:
+    assert story.report is not None
+    some = tuple(c for c in story.report.checks if c.name != "clock" and not c.name.startswith("guard."))
+    assert "Checks that were not made: clock, guard." in told(world, story, checks=some)
+
+
+def test_what_the_report_cannot_show_is_told_in_its_words(world: World, story: Story) -> None:
+    assert "whether it holds in winter" in told(world, story, cannot_show=("whether it holds in winter",))
+
+
+def test_a_small_sample_is_told_until_it_is_none(world: World, story: Story) -> None:
+    assert "Small sample: 12 held-out pairs" in told(world, story)
+    assert "Small sample" not in told(world, story, held_out_pairs=20)
