@@ -27,7 +27,7 @@ from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.substrate_facts import SubstrateFacts, substrate_facts
 from evolve.tables import CandidateRow, RunRow, StageRow
 from evolve.views import CandidateSummary, Record, RunSummary, get_candidate, get_run
-from trial.report import Check, Outcome, Split, Trial, TrialReport
+from trial.report import Arm, Check, Outcome, Split, Trial, TrialReport
 
 Model = TypeVar("Model", bound=BaseModel)
 Change = Literal["fixed", "broken", "still failing", "still passing", "undecided", "not replayed"]
@@ -59,6 +59,16 @@ class Failure(Record):
     turns: tuple[Turn, ...]
 
 
+class TrialStory(Record):
+    """One replay, as its reader sees it."""
+
+    arm: Arm
+    outcome: Outcome
+    seconds: float
+    reason: str
+    reply: str
+
+
 class CaseStory(Record):
     """One case before and after. Reasons are the graders' or the arena's own."""
 
@@ -70,7 +80,7 @@ class CaseStory(Record):
     before_reason: str
     after: Outcome | None
     after_reason: str
-    replays: int
+    trials: tuple[TrialStory, ...]
     flags: tuple[str, ...]
     change: Change
 
@@ -131,12 +141,12 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     proposal = shelf.model("candidate", row.candidate_blob, Candidate)
     report = shelf.model("report", row.report_blob, TrialReport)
     batch = shelf.batch(proposal.batch_digest if proposal else batch_digest)
-    trials = shelf.trials(row.trials_blob)
+    trials, trials_digest = shelf.trials(row.trials_blob)
     located = shelf.model("locate", stages.get((0, "locate")), Located)
     review = shelf.model("code_review", stages.get((row.iteration, "code_review")), Review)
     diff = shelf.data("diff", row.diff_blob)
     splits = _splits(batch, trials)
-    problems = [*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials)]
+    problems = [*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials_digest)]
     cases = tuple(case for split in splits for case in split.cases)
     facts = substrate_facts(settings.substrate_repository, proposal)
     return Story(
@@ -184,15 +194,16 @@ class _Shelf:
             self.problems.append(f"{what}: not what this version stores ({error.error_count()} fields)")
             return None
 
-    def trials(self, blob: str | None) -> tuple[Trial, ...]:
+    def trials(self, blob: str | None) -> tuple[tuple[Trial, ...], str]:
+        """With their hash, which is over what was stored: a field that came later is not in it."""
         data = self.data("trials", blob)
         if not data:
-            return ()
+            return (), ""
         try:
-            return tuple(_TRIALS.validate_json(data))
+            return tuple(_TRIALS.validate_json(data)), digest(json.loads(data))
         except ValidationError as error:
             self.problems.append(f"trials: not what this version stores ({error.error_count()} fields)")
-            return ()
+            return (), ""
 
     def batch(self, batch_digest: str) -> SealedBatch | None:
         if not batch_digest:
@@ -221,7 +232,7 @@ def _misfits(
     report: TrialReport | None,
     batch: SealedBatch | None,
     diff: bytes,
-    trials: Sequence[Trial],
+    trials_digest: str,
 ) -> list[str]:
     """Every pair of hashes that must be equal and is not."""
     pairs: list[tuple[str, object, object]] = []
@@ -238,9 +249,8 @@ def _misfits(
             ("report: image", report.candidate_image, row.image),
             ("report: verdict", report.verdict, row.verdict),
         ]
-        if trials:
-            stored = digest([trial.model_dump(mode="json") for trial in trials])
-            pairs.append(("report: trials", report.trials_digest, stored))
+        if trials_digest:
+            pairs.append(("report: trials", report.trials_digest, trials_digest))
     if batch is not None:
         pairs.append(("batch: hash", batch.digest, proposal.batch_digest if proposal else batch.digest))
         if report is not None:
@@ -367,7 +377,10 @@ def _case(split: Split, case_id: str, case: AnyCase | None, trials: Sequence[Tri
         before_reason=before.reason if before else "",
         after=after.outcome if after else None,
         after_reason=after.reason if after else "",
-        replays=len(trials),
+        trials=tuple(
+            TrialStory(arm=t.arm, outcome=t.outcome, seconds=t.latency, reason=t.reason, reply=t.reply)
+            for t in trials
+        ),
         flags=tuple(flag for trial in trials if trial.arm == "candidate" for flag in trial.flags),
         change=_change(before, after),
     )

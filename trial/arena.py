@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from containers.runtime import EngineUnavailable, ImageMissing, Limits, Runtime, RuntimeBroken
 from containers.substrate import SubstrateManifest
 from trial.gateway import Cost, GatewayConfig
+from trial.graders.reading import shown_reply
 from trial.plan import Job, TrialCase
 from trial.replay import Replay, ReplayLimits, Stopped, replay_case
 from trial.report import Grade, Outcome, Trial
@@ -237,5 +238,6 @@ def _trial(
         latency=replay.turn.latency,
         seed=job.seed,
         reason=reason,
+        reply=shown_reply(replay.turn),
         flags=flags(job.case, replay) if flags else (),
     )

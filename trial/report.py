@@ -49,6 +49,8 @@ class Trial(Frozen):
     seed: int = 0
     reason: str = ""
     """For `invalid`: what broke in the arena. For `fail`: the first failed grader's reason."""
+    reply: str = ""
+    """What was answered, in words and capped: for people, never judged by."""
     flags: tuple[str, ...] = ()
     """Checks that accuse the candidate, each `name: what was seen` (unreported calls, silent event log, …)."""
 

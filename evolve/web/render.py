@@ -82,6 +82,7 @@ def make_environment() -> Environment:
         "mark": mark,
         "json": as_json,
         "excerpt": excerpt,
+        "cut": cut,
         "in_words": in_words,
         "moment": datetime.fromisoformat,
     }
@@ -146,6 +147,11 @@ def as_json(value: object) -> str:
 def excerpt(text: str, length: int = 160) -> str:
     flat = " ".join(text[: length * 8].split())
     return flat if len(flat) <= length else flat[: length - 1] + "…"
+
+
+def cut(text: str, length: int) -> str:
+    """Its beginning, with its lines, and how much more there is."""
+    return text if len(text) <= length else f"{text[:length]} … [{len(text) - length:,} more characters]"
 
 
 class Chart(NamedTuple):

@@ -12,6 +12,7 @@ NOT_JSON = "the reply holds what is no JSON: not a number, half a character, or 
 NO_END = "the stream ended without its end"
 CUT = "the answer was cut: finish_reason is length"
 DONE = "[DONE]"
+REPLY_CAP = 4000
 
 
 def truncated(turn: ReplayedTurn) -> str | None:
@@ -94,6 +95,17 @@ def answer_text(turn: ReplayedTurn) -> str:
     if isinstance(reply, str):
         return reply
     return "" if reply is None else stable_text(reply)
+
+
+def shown_reply(turn: ReplayedTurn) -> str:
+    """The words of an answer for people to read, capped; whatever a service sent, this can be stored."""
+    try:
+        text = answer_text(turn)
+    except (RecursionError, ValueError):
+        return ""
+    if len(text) > REPLY_CAP:
+        text = f"{text[:REPLY_CAP]} … [{len(text) - REPLY_CAP:,} more characters]"
+    return text.encode("utf-8", "replace").decode()
 
 
 def _delta(part: object) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import col, update
-from web_world import BASE, IMAGE, World, add_running_run, make_home, make_world
+from web_world import BASE, IMAGE, RIGHT, WRONG, World, add_running_run, make_home, make_world
 
-from evidence.canonical import canonical_json
+from evidence.canonical import canonical_json, digest
 from evidence.ledger import Ledger
 from evolve import views
 from evolve.errors import Broken, NotFound
@@ -109,6 +109,35 @@ def test_dropped_trials_are_a_problem(world: World) -> None:
     finally:
         _update(world, {"trials_blob": before})
     assert any("report: trials" in problem for problem in problems)
+
+
+def test_trials_of_an_earlier_version_still_fit_their_report(world: World) -> None:
+    """Their hash is over what was stored then, without the fields that came later."""
+    with world.store.read() as session:
+        row = session.get_one(CandidateRow, world.candidate_id)
+    assert row.trials_blob is not None
+    assert row.report_blob is not None
+    trials = json.loads(world.store.blobs.get(row.trials_blob))
+    older = [{name: value for name, value in trial.items() if name != "reply"} for trial in trials]
+    report = json.loads(world.store.blobs.get(row.report_blob)) | {"trials_digest": digest(older)}
+    put = world.store.blobs.put
+    _update(world, {"trials_blob": put(canonical_json(older)), "report_blob": put(canonical_json(report))})
+    try:
+        story = candidate_story(world.settings, world.store, world.candidate_id)
+    finally:
+        _update(world, {"trials_blob": row.trials_blob, "report_blob": row.report_blob})
+    assert story.problems == ()
+    assert story.splits[0].cases[0].trials[0].reply == ""
+
+
+def test_each_case_has_its_replays_with_what_was_answered(world: World) -> None:
+    held_out = candidate_story(world.settings, world.store, world.candidate_id).split("held_out")
+    assert held_out is not None
+    fixed = next(case for case in held_out.cases if case.change == "fixed")
+    assert [(trial.arm, trial.outcome, trial.reply) for trial in fixed.trials] == [
+        ("baseline", "fail", WRONG),
+        ("candidate", "pass", RIGHT),
+    ]
 
 
 def test_batches_and_their_evidence(world: World) -> None:

@@ -349,11 +349,14 @@ ALLOWED = {
     "caption",
     "circle",
     "code",
+    "col",
+    "colgroup",
     "dd",
     "details",
     "div",
     "dl",
     "dt",
+    "em",
     "figcaption",
     "figure",
     "footer",
@@ -482,6 +485,45 @@ def test_problems_take_the_forms_away(visit: Visit) -> None:
             row.diff_blob = kept
             session.add(row)
     assert visit.world.book.decisions == 0
+
+
+def test_the_evidence_is_drawn_told_and_tabled(visit: Visit) -> None:
+    visit.sign_in("vera")
+    html = visit.client.get(visit.page).text
+    assert re.search(
+        r'<svg [^>]*role="img" aria-label="The e-value after each of 12 held-out pairs: [^"]*55.2', html
+    )
+    table = re.search(r'<table class="tight evalues">.*?</table>', html, re.DOTALL)
+    assert table
+    assert re.findall(r"<td class=\"num\">([\d.]+)</td><td>([a-z ]+)</td>", table.group())[6:9] == [
+        ("17.1", "not yet"),
+        ("24.3", "yes"),
+        ("34", "yes"),
+    ]
+
+
+def test_both_replies_of_a_case_are_shown_and_cut(
+    visit: Visit, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    world = make_world(
+        make_home(tmp_path_factory.mktemp("long") / "home"),
+        text=lambda honest: honest + "<b>" * 1000,
+        regression=2,
+    )
+    try:
+        app = create_app(world.settings, world.store, world.book.consent, port=PORT)
+        with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
+            other = Visit(client, world)
+            other.sign_in()
+            html = client.get(other.page).text
+            replies = re.findall(r'<div class="replies">.*?</details>', html, re.DOTALL)
+            assert len(replies) == 8 + 12 + 2
+            for shown in replies:
+                assert "&lt;b&gt;" in shown
+                assert shown.count("more characters]") == 2
+                assert len(shown) < 15_000
+    finally:
+        world.close()
 
 
 def test_what_is_not_there(visit: Visit) -> None:

@@ -47,6 +47,7 @@ IMAGE = "sha256:" + "c" * 56 + "5afe1234"
 TITLE = "Answers mix up the results of tools that were called together"
 ASKED = "What is the weather in Oslo, and what is 17 times 23?"
 WRONG = "In Oslo it is 391, and 17 times 23 is 4 °C with light rain."
+RIGHT = "In Oslo it is 4 °C with light rain, and 17 times 23 is 391."
 REASON = "tool_trace: result of call_2 was used for call_1"
 EVENT = "trying 42 edits of harness/dispatch.py"
 DIFF = """\
@@ -277,6 +278,7 @@ def _trials(batch: SealedBatch, text: Callable[[str], str]) -> list[Trial]:
                     latency=0.2,
                     seed=7,
                     reason="" if passed else text(REASON),
+                    reply=text(RIGHT if passed else WRONG),
                 )
             )
     return trials

@@ -12,13 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from evidence.canonical import digest
 from evidence.cases import GraderRef, RecordedCall, RecordedTurn, RegressionCase, Signal, VisibleCase
+from trial.arena import make_trial
 from trial.graders import GraderBroken, GraderConfig, GraderError, GraderSet, load_graders
 from trial.graders.matcher import Matcher
-from trial.graders.reading import answer_text, truncated
+from trial.graders.reading import REPLY_CAP, answer_text, shown_reply, truncated
 from trial.graders.sandbox import parse_answer
 from trial.honeypot import HoneypotCase
+from trial.plan import Job
 from trial.replay import Replay
+from trial.report import Grade, Trial
 from trial.turns import ReplayedTurn
 
 CONFIG: TypeAdapter[GraderConfig] = TypeAdapter(GraderConfig)
@@ -359,3 +363,38 @@ def test_at_least_fifty_crafted_outputs_were_tried() -> None:
 def test_random_bytes_are_never_an_answer(line: bytes) -> None:
     with pytest.raises(GraderBroken):
         parse_answer(line, "n")
+
+
+def deep(levels: int) -> object:
+    value: object = "x"
+    for _ in range(levels):
+        value = [value]
+    return {"odd": value}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        chat("forty-two"),
+        chat("half \ud800 a character"),
+        deep(100_000),
+        {"n": float("nan")},
+        None,
+        [1, "x", [{}]],
+    ],
+    ids=["honest", "surrogate", "deep", "not a number", "nothing", "odd stream"],
+)
+def test_a_trial_keeps_what_was_answered_and_can_always_be_stored(reply: object) -> None:
+    made = make_trial(Job(case(), "candidate", "sha256:0", 0), replay(reply), lambda *_: ())
+    assert digest(made)
+    graded = Grade(grader="g", score=1.0, passed=True)
+    kept = make_trial(Job(case(), "candidate", "sha256:0", 0), replay(reply), lambda *_: (graded,))
+    assert digest([kept.model_dump(mode="json")])
+    assert Trial.model_validate_json(kept.model_dump_json()) == kept
+
+
+def test_a_kept_reply_is_capped_and_says_so() -> None:
+    assert shown_reply(replay(chat("forty-two")).turn) == "forty-two"
+    long = shown_reply(replay(chat("x" * (REPLY_CAP + 5))).turn)
+    assert long.startswith("x" * REPLY_CAP)
+    assert long.endswith("[5 more characters]")
