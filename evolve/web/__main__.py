@@ -7,6 +7,7 @@ from functools import partial
 from evolve import consent
 from evolve.errors import EvolveError
 from evolve.product import Product
+from evolve.rollback import roll_back
 from evolve.settings import home_directory, load_settings
 from evolve.web.consent import Consent
 from evolve.web.server import serve
@@ -33,6 +34,7 @@ def consent_of(product: Product) -> Consent:
         approve=partial(consent.approve_and_promote, product),
         decline=partial(consent.decline, product),
         check_passphrase=partial(consent.check_passphrase, product),
+        roll_back=partial(roll_back, product),
     )
 
 

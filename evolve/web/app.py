@@ -1,4 +1,4 @@
-"""The approval page: server-rendered, without a script, for people who decide. GET looks; POST acts, after
+"""The approval page: server-rendered, needing no script, for people who decide. GET looks; POST acts, after
 asking who."""
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,12 @@ from evidence.store import Store
 from evolve.errors import BadInput, Broken, EvolveError, NotFound
 from evolve.passwords import PasswordVerifier, StoredHashes
 from evolve.settings import Person, Settings
-from evolve.web import decisions, pages, signin
+from evolve.web import decisions, pages, signin, swaps
 from evolve.web.consent import Consent
 from evolve.web.desk import Desk, SignedOut, see_other
+from evolve.web.pages import STATIC_AGE
 from evolve.web.render import ICON, STYLE
 from evolve.web.shield import HEADERS, Shield
-
-STATIC_AGE = "private, max-age=86400, immutable"
 
 
 def create_app(
@@ -37,7 +36,7 @@ def create_app(
     app = FastAPI(title="evolve", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
     app.add_middleware(Shield, port=port)
-    for router in (signin.router, pages.router, decisions.router):
+    for router in (signin.router, pages.router, decisions.router, swaps.router):
         app.include_router(router)
     _add_static(app)
     _add_failures(app, desk)

@@ -1,4 +1,4 @@
-"""What the page needs of consent: three calls, made elsewhere, handed in. The page holds no key and can sign
+"""What the page needs of consent: a few calls, made elsewhere, handed in. The page holds no key and can sign
 nothing."""
 
 from dataclasses import dataclass
@@ -27,8 +27,16 @@ class CheckPassphrase(Protocol):
         ...
 
 
+class RollBack(Protocol):
+    def __call__(self, *, person: str, reason: str) -> str:
+        """Go back, by the word of `person`; returns the id of the swap that does. Raises `evolve.errors`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Consent:
     approve: Approve
     decline: Decline
     check_passphrase: CheckPassphrase
+    roll_back: RollBack | None = None
+    """None: the page offers no way back."""

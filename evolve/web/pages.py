@@ -14,6 +14,7 @@ router = APIRouter(dependencies=[Depends(signed_in)])
 
 LIVE_SECONDS = 2
 EVENTS = 200
+STATIC_AGE = "private, max-age=86400, immutable"
 
 
 @router.get("/")
@@ -114,15 +115,11 @@ def history(request: Request) -> Response:
     )
 
 
-@router.get("/swaps/{swap_id}")
-def swap(request: Request, swap_id: str) -> Response:
-    desk = desk_of(request)
-    actor = desk.actor(request)
-    view = views.get_swap(desk.settings, swap_id)
-    return desk.page("swap.html", actor, swap=view, refresh=_refresh(request, not view.ended))
+def wants_live(request: Request) -> bool:
+    """`?live=off` stops what moves, for whoever reads or listens."""
+    return request.query_params.get("live") != "off"
 
 
 def _refresh(request: Request, moving: bool) -> int:
-    """Seconds until the browser asks again, by a plain refresh; `?live=off` stops it, for whoever reads or
-    listens."""
-    return LIVE_SECONDS if moving and request.query_params.get("live") != "off" else 0
+    """Seconds until the browser asks again, by a plain refresh."""
+    return LIVE_SECONDS if moving and wants_live(request) else 0

@@ -12,11 +12,14 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evidence.canonical import utcnow
 from evolve.capabilities import in_words
 from evolve.sanitize import for_page
 
 STYLE = (files(__package__) / "static" / "page.css").read_bytes()
 STYLE_VERSION = hashlib.sha256(STYLE).hexdigest()[:12]
+SCRIPT = (files(__package__) / "static" / "htmx.min.js").read_bytes()
+SCRIPT_VERSION = hashlib.sha256(SCRIPT).hexdigest()[:12]
 ICON = (files(__package__) / "static" / "icon.svg").read_bytes()
 
 TONES = {
@@ -86,7 +89,12 @@ def make_environment() -> Environment:
         "in_words": in_words,
         "moment": datetime.fromisoformat,
     }
-    environment.globals |= {"style_version": STYLE_VERSION, "e_chart": e_chart}
+    environment.globals |= {
+        "style_version": STYLE_VERSION,
+        "script_version": SCRIPT_VERSION,
+        "e_chart": e_chart,
+        "now": utcnow,
+    }
     return environment
 
 

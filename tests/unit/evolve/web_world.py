@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 from evidence.canonical import canonical_json, digest, new_id, utcnow
 from evidence.cases import (
@@ -29,6 +30,7 @@ from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
 from evolve.web.consent import Consent
 from promote.keys import KeyRefused, create_person_key, unlock
+from promote.records import EndState
 from trial.report import Check, Grade, SplitCount, Trial, TrialReport
 from trial.verdict import REQUIRED
 
@@ -81,6 +83,11 @@ class Book:
     store: Store
     approved: list[dict[str, str | None]] = field(default_factory=list)
     declined: list[dict[str, str]] = field(default_factory=list)
+    rolled_back: list[dict[str, str]] = field(default_factory=list)
+
+    def roll_back(self, *, person: str, reason: str) -> str:
+        self.rolled_back.append({"person": person, "reason": reason})
+        return "swap-1"
 
     def check_passphrase(self, person: str, passphrase: str) -> bool:
         try:
@@ -108,7 +115,7 @@ class Book:
 
     @property
     def consent(self) -> Consent:
-        return Consent(self.approve, self.decline, self.check_passphrase)
+        return Consent(self.approve, self.decline, self.check_passphrase, self.roll_back)
 
     def _decide(self, candidate_id: str, state: str, person: str, reason: str, approval: str | None) -> None:
         with self.store.write() as session:
@@ -509,6 +516,15 @@ def _write_ledgers(settings: Settings, candidate_id: str, text: Callable[[str], 
             },
             reason=text("probe 2 of 3 failed"),
         )
+
+
+def add_swap(world: World, swap_id: str, *states: str) -> None:
+    """One more swap in the promoter's ledger, or more steps of one; each step is done, ends have no second row."""
+    with Ledger(world.settings.home / "promote" / "ledger.db") as ledger:
+        for state in states:
+            phases = ("done",) if state in get_args(EndState) else ("intent", "done")
+            for phase in phases:
+                ledger.append("swap", {"swap": swap_id, "state": state, "phase": phase, "boot_id": "b"})
 
 
 def add_running_run(world: World) -> str:
