@@ -1,16 +1,27 @@
 """What is in force: `evolve.toml` in `$EVOLVE_HOME`, overridden by `EVOLVE_*` (nested with `__`), unknown keys refused."""
 
+import base64
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from containers.docker_options import DockerOptions
 from evolve.errors import BadInput
+from evolve.webhooks.address import is_public, literal
 from promote.settings import Hook
 from trial.graders.config import GraderConfig
 from trial.measure import VerdictPolicy
@@ -152,6 +163,49 @@ class SwapSection(Section):
     """Your own checks of an image that bakes; each must pass, again and again, or the image is rolled back."""
 
 
+WebhookEvent = Literal[
+    "batch.ready", "candidate.ready", "swap.committed", "swap.rolled_back", "swap.quarantined"
+]
+
+
+class WebhookSection(Section):
+    url: str
+    """Where to POST, `http` or `https`."""
+    secret: SecretStr
+    """Signs every message: `whsec_` and base64 of 24 to 64 random bytes."""
+    events: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
+    """What it is told of."""
+    allow_private: bool = False
+    """Whether the address may be on this machine or in a private network."""
+
+    @property
+    def key(self) -> bytes:
+        return base64.b64decode(self.secret.get_secret_value().removeprefix("whsec_"))
+
+    @field_validator("secret")
+    @classmethod
+    def _secret_is_long(cls, value: SecretStr) -> SecretStr:
+        prefix, _, text = value.get_secret_value().partition("_")
+        try:
+            long_enough = 24 <= len(base64.b64decode(text, validate=True)) <= 64
+        except ValueError:
+            long_enough = False
+        if prefix != "whsec" or not long_enough:
+            raise ValueError("not `whsec_` and base64 of 24 to 64 bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _address_is_public(self) -> "WebhookSection":
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
+            raise ValueError("url: not http://HOST… or https://HOST…")
+        address = literal(host)
+        if not self.allow_private and (host == "localhost" or (address and not is_public(address))):
+            raise ValueError(f"url: {host} is not public; `allow_private = true` permits it")
+        return self
+
+
 class Person(Section):
     public_key: str
     """Base64 of the raw Ed25519 public key; `evolve people add` writes it."""
@@ -215,6 +269,14 @@ class Settings(BaseSettings):
     guard: GuardSection = GuardSection()
     swap: SwapSection = SwapSection()
     consent: ConsentSection = ConsentSection()
+    webhooks: tuple[WebhookSection, ...] = ()
+
+    @field_validator("webhooks")
+    @classmethod
+    def _addresses_differ(cls, value: tuple[WebhookSection, ...]) -> tuple[WebhookSection, ...]:
+        if len({hook.url for hook in value}) < len(value):
+            raise ValueError("two of them have the same url")
+        return value
 
     @property
     def sql_url(self) -> str:

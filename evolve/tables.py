@@ -98,3 +98,29 @@ class RunEventRow(SQLModel, table=True):
     stage: str
     text: str
     data: dict[str, object] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class WebhookRow(SQLModel, table=True):
+    """One message to one address, the same bytes at every try. `state`: waiting, sent, given_up."""
+
+    __tablename__ = "webhook"
+
+    n: int | None = Field(default=None, primary_key=True)
+    id: str = Field(unique=True)
+    url: str = Field(index=True)
+    event: str
+    body: str
+    state: str = "waiting"
+    attempts: int = 0
+    error: str = ""
+    due: datetime = Field(sa_column=_time())
+    created: datetime = Field(sa_column=_time())
+
+
+class WebhookCursorRow(SQLModel, table=True):
+    """How far a ledger was read for webhooks."""
+
+    __tablename__ = "webhook_cursor"
+
+    ledger: str = Field(primary_key=True)
+    seq: int

@@ -11,21 +11,27 @@ from evolve.rollback import roll_back
 from evolve.settings import home_directory, load_settings
 from evolve.web.consent import Consent
 from evolve.web.server import serve
+from evolve.webhooks import courier
 
 
 def run(product: Product) -> None:
-    """Serve the page on an open product. People are read anew at each request: who is removed is out at
-    once."""
+    """Serve the page on an open product, and deliver webhooks meanwhile. People are read anew at each request:
+    who is removed is out at once."""
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     for name, person in product.settings.consent.people.items():
         if not person.sign_in.get_secret_value():
-            print(f"{name} can't sign in before `evolve people hash {name}`", file=sys.stderr, flush=True)
-    serve(
-        product.settings,
-        product.store,
-        consent_of(product),
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-        people=lambda: load_settings(product.settings.home).consent.people,
-    )
+            say(f"{name} can't sign in before `evolve people hash {name}`")
+    with courier.running(product.settings, product.store, say):
+        serve(
+            product.settings,
+            product.store,
+            consent_of(product),
+            say=say,
+            people=lambda: load_settings(product.settings.home).consent.people,
+        )
 
 
 def consent_of(product: Product) -> Consent:
