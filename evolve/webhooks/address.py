@@ -12,12 +12,11 @@ Address = IPv4Address | IPv6Address
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is a place on the Internet; an IPv4 address inside an IPv6 one is what counts."""
+    """Whether it is a place on the Internet. An IPv6 address that hides an IPv4 one is none, except in NAT64, where
+    that one counts."""
     if isinstance(address, IPv6Address):
         if address in _NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
         if address.sixtofour is not None or address.teredo is not None:
             return False
     return address.is_global and not address.is_multicast

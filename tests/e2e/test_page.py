@@ -1,7 +1,6 @@
 """The page in a real browser: sign in, read the story, approve; nothing hostile runs, nothing overflows, no
 script is needed."""
 
-import shutil
 import sys
 import threading
 import time
@@ -14,23 +13,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "evolve"))
 
-from web_world import IMAGE, PASSPHRASE, World, add_running_run, make_home, make_world
+from page_browser import CHROMIUM, FLAGS, WIDTHS, grave_issues, open_everything, tab_to
+from page_browser import enter as sign_in
+from web_world import IMAGE, PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
 from evolve.tables import CandidateRow, RunEventRow, RunRow
 from evolve.web.app import create_app
 from evolve.web.server import bind
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PAYLOAD = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     '<svg onload="document.title=\'owned\'">\u202e"><style>*{display:none}</style>'
@@ -88,13 +78,7 @@ def ready(world: World) -> None:
 
 
 def enter(context: BrowserContext, address: str, person: str = "ada") -> Page:
-    page = context.new_page()
-    page.goto(address)
-    page.get_by_label("Person").fill(person)
-    page.get_by_label("Passphrase").fill(PASSPHRASE)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{address}/")
-    return page
+    return sign_in(context, address, person, PASSPHRASE)
 
 
 @pytest.mark.usefixtures("ready")
@@ -236,3 +220,89 @@ def test_a_run_is_live_without_a_script(browser: Browser, address: str, world: W
             session.add(row)
         page.get_by_text("and now something new").wait_for(timeout=20_000)
         assert page.get_by_role("status").count() == 0, "a finished run does not refresh"
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nobody_is_kept_out(browser: Browser, address: str, world: World, width: int, scheme: str) -> None:
+    """axe finds nothing serious or critical, whatever is unfolded."""
+    moving = f"swap-axe-{width}-{scheme}"
+    add_swap(world, moving, "ACCEPTED", "PREFLIGHT")
+    run_id = add_running_run(world)
+    with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto(f"{address}/signin")
+        assert grave_issues(page) == []
+        page.close()
+        page = enter(context, address)
+        for path in (
+            "/?live=off",
+            "/batches",
+            f"/batches/{world.batch_id}",
+            "/runs?live=off",
+            f"/runs/{world.run_id}",
+            f"/runs/{run_id}?live=off",
+            f"/candidates/{world.candidate_id}",
+            "/history?rows=all",
+            "/swaps/swap-1",
+            f"/swaps/{moving}",
+            "/nothing/here",
+        ):
+            page.goto(address + path)
+            open_everything(page)
+            assert grave_issues(page) == [], path
+
+
+@pytest.mark.usefixtures("ready")
+def test_an_approval_by_keyboard_alone(browser: Browser, address: str, world: World) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        page.keyboard.type("ada")
+        tab_to(page, "Passphrase")
+        page.keyboard.type(PASSPHRASE)
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Inbox").wait_for()
+        page.goto(f"{address}/?live=off")
+        tab_to(page, f"Read its story ({world.candidate_id})")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="What to distrust").wait_for()
+        tab_to(page, "Reason")
+        page.keyboard.type("I read it with my fingers")
+        tab_to(page, "Last 8 digits of the image, as marked above")
+        page.keyboard.type(IMAGE[-8:])
+        tab_to(page, "Your passphrase, ada")
+        page.keyboard.type(PASSPHRASE)
+        tab_to(page, "Approve")
+        page.keyboard.press("Enter")
+        page.get_by_text("I read it with my fingers").wait_for()
+        assert [asked["reason"] for asked in world.book.approved] == ["I read it with my fingers"]
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script on", "script off"])
+def test_a_swap_is_live_with_and_without_a_script(
+    browser: Browser, address: str, world: World, script: bool
+) -> None:
+    moving = f"swap-live-{script}"
+    add_swap(world, moving, "ACCEPTED", "PREFLIGHT")
+    with browser.new_context(java_script_enabled=script) as context:
+        page = enter(context, address)
+        broken: list[str] = []
+        page.on("console", lambda message: broken.append(message.text) if message.type == "error" else None)
+        page.goto(f"{address}/swaps/{moving}")
+        if script:
+            page.evaluate("window.here = true")
+        page.locator(".timeline summary").last.click()
+        add_swap(world, moving, "HOLD")
+        page.locator(".timeline .badge", has_text="hold").wait_for(timeout=30_000)
+        if script:
+            page.get_by_label("Reason").fill("typed while it moves")
+            assert page.locator(".timeline details[open]").count() == 1, "what is unfolded stays so"
+        add_swap(world, moving, "committed")
+        page.get_by_role("status").filter(has_text="committed").wait_for(timeout=30_000)
+        assert page.get_by_text("Live:").count() == 0
+        if script:
+            assert page.evaluate("window.here"), "the page was never loaded anew"
+            assert page.get_by_label("Reason").input_value() == "typed while it moves"
+            assert broken == [], "the policy lets the script do all that it does"
