@@ -66,7 +66,7 @@ def _numbers(report: TrialReport) -> list[str]:
             f"Small sample: {report.held_out_pairs} held-out pairs decided. "
             "It shows that the fix helps, not how often."
         )
-    if report.margin_points > WIDE_MARGIN:
+    if report.margin_points > WIDE_MARGIN and not report.cannot_show:
         found.append(
             f"The regression cases carry a margin of {report.margin_points:.1f} points only: "
             "a smaller loss would not have been seen."

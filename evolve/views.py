@@ -155,6 +155,12 @@ class SwapView(Record):
         return self.state.lower() in SWAP_ENDS
 
     @property
+    def record(self) -> dict[str, object]:
+        """How it ended, in the promoter's words; empty while it is under way."""
+        found = self.steps[-1].detail.get("record")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def reason(self) -> str:
         return next((step.reason for step in reversed(self.steps) if step.reason), "")
 
@@ -247,15 +253,25 @@ def get_candidate(sessions: SessionFactory, candidate_id: str) -> CandidateSumma
         return _candidate(row)
 
 
-def history(settings: Settings, limit: int = 200, *, mechanical: bool = False) -> tuple[HistoryEntry, ...]:
+def history(
+    settings: Settings, limit: int = 200, *, mechanical: bool = False, steps: bool = True
+) -> tuple[HistoryEntry, ...]:
     """What both ledgers hold, newest first; a ledger that was never written has no entries. `mechanical` adds
-    the rows by which a ledger keeps its own pointers and single-use keys."""
+    the rows by which a ledger keeps its own pointers and single-use keys; without `steps` a swap has its
+    beginning and end alone, and what people did."""
     entries: list[HistoryEntry] = []
     for name, path in (("product", PRODUCT_LEDGER), ("promoter", PROMOTER_LEDGER)):
-        found = _entries(settings.home / path)
-        kept = [entry for entry in found if mechanical or entry.kind not in (POINTER_SET, KEY_USED)]
+        kept = [
+            entry
+            for entry in _entries(settings.home / path)
+            if (mechanical or entry.kind not in (POINTER_SET, KEY_USED)) and (steps or not _is_step(entry))
+        ]
         entries += [_history_entry(name, entry) for entry in kept[-limit:]]
     return tuple(sorted(entries, key=lambda entry: (entry.at, entry.seq), reverse=True)[:limit])
+
+
+def _is_step(entry: Entry) -> bool:
+    return entry.kind == "swap" and not entry.who and str(entry.data.get("state")).lower() not in SWAP_ENDS
 
 
 def list_swaps(settings: Settings) -> tuple[SwapView, ...]:

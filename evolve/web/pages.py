@@ -109,7 +109,7 @@ def history(request: Request) -> Response:
     return desk.page(
         "history.html",
         actor,
-        entries=views.history(desk.settings, mechanical=everything),
+        entries=views.history(desk.settings, mechanical=everything, steps=everything),
         swaps=views.list_swaps(desk.settings),
         everything=everything,
     )

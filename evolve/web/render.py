@@ -15,6 +15,7 @@ from markupsafe import Markup
 from evidence.canonical import utcnow
 from evolve.capabilities import in_words
 from evolve.sanitize import for_page
+from evolve.web.steps import meaning
 
 STYLE = (files(__package__) / "static" / "page.css").read_bytes()
 STYLE_VERSION = hashlib.sha256(STYLE).hexdigest()[:12]
@@ -87,6 +88,7 @@ def make_environment() -> Environment:
         "excerpt": excerpt,
         "cut": cut,
         "in_words": in_words,
+        "meaning": meaning,
         "moment": datetime.fromisoformat,
     }
     environment.globals |= {

@@ -79,7 +79,7 @@ def offers_rollback(desk: Desk, view: SwapView) -> bool:
 
 
 def _going_back(view: SwapView) -> bool:
-    return not view.ended and any(step.state.lower() == "rb_asked" for step in view.steps)
+    return not view.ended and any(step.state.lower().startswith("rb_") for step in view.steps)
 
 
 def _wrong(desk: Desk, actor: Actor, view: SwapView, nonce: str, reason: str) -> tuple[int, str] | None:

@@ -162,6 +162,11 @@ def test_history_reads_both_ledgers_and_hides_their_bookkeeping(world: World) ->
     assert kinds == {("product", "batch.sealed"), ("promoter", "swap")}
     everything = views.history(world.settings, mechanical=True)
     assert "ledger.pointer" in {entry.kind for entry in everything}
+    steps = [entry for entry in everything if entry.data.get("state") == "hold"]
+    assert len(steps) == 2
+    assert not {entry.hash for entry in steps} & {
+        entry.hash for entry in views.history(world.settings, steps=False)
+    }
     assert len(views.history(world.settings, limit=3)) == 3
 
 

@@ -4,16 +4,20 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from web_world import PASSPHRASE, World, add_swap, make_home, make_world
 
+import promote
 from evolve.errors import BadInput, Broken, NeedsConsent
 from evolve.product import Product
 from evolve.rollback import roll_back
 from evolve.web.app import create_app
+from evolve.web.steps import STEPS, meaning
+from promote.records import EndState
 
 PORT = 8711
 ORIGIN = f"http://127.0.0.1:{PORT}"
@@ -188,3 +192,13 @@ def test_the_product_asks_for_role_and_reason_itself(tmp_path: Path) -> None:
             roll_back(product, person="ada", reason=" ")
         with pytest.raises(Broken, match="promoter does not answer"):
             roll_back(product, person="ada", reason="it answers slowly")
+
+
+def test_every_state_that_the_promoter_writes_has_a_meaning() -> None:
+    sources = "".join(path.read_text() for path in Path(promote.__file__).parent.glob("*.py"))
+    written = set(re.findall(r'\.(?:step|note|row|_row)\([^"]*?"([A-Z_]+)"', sources))
+    assert written >= {"ACCEPTED", "HOLD", "RELEASED", "RB_CHOOSE", "QUARANTINED"}
+    assert written - set(STEPS) <= {"BOOTSTRAP", "SETTLE"}, "rows of no swap"
+    assert {end.upper() for end in get_args(EndState)} <= set(STEPS)
+    assert meaning("hold") == "new requests wait"
+    assert meaning("x") == ""
