@@ -38,6 +38,7 @@ def open_arena(
             tool_servers=sorted(settings.tools),
             workers=workers or settings.run.workers,
             model_name=settings.model.name,
+            redact=product.redactor.text,
         ) as arena:
             yield arena
     finally:

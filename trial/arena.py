@@ -67,12 +67,15 @@ class Arena:
         retries: int = 2,
         limits: Limits | None = None,
         replay_limits: ReplayLimits | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         """`gateway_config`: upstream and servers for live misses, and their caps. `tool_servers` and
-        `model_name`: what the service is told in production too."""
+        `model_name`: what the service is told in production too. `redact`: takes the secrets out of what is
+        kept of a reply."""
         self._manifest, self._retries = manifest, retries
         self._replay_limits = replay_limits or ReplayLimits()
         self._env = {"MODEL_NAME": model_name, "TOOL_SERVERS": ",".join(tool_servers)}
+        self.redact = redact
         self._workers = workers
         self._seats = Seats(runtime, manifest, workdir, gateway_config, limits or Limits(), 2 * workers)
         self._stops: set[Stop] = set()
@@ -94,7 +97,7 @@ class Arena:
         tree."""
 
         def judge(job: Job, replay: Replay) -> Trial:
-            return make_trial(job, replay, grade, flags)
+            return make_trial(job, replay, grade, flags, self.redact)
 
         for done, played in enumerate(self.play(jobs, judge, tree=tree, limits=limits), 1):
             if progress is not None:
@@ -196,16 +199,19 @@ class Arena:
                 self._seats.drop(seat)
 
 
-def make_trial(job: Job, replay: Replay, grade: Grader, flags: Flagger | None = None) -> Trial:
+def make_trial(
+    job: Job, replay: Replay, grade: Grader, flags: Flagger | None = None, redact: Callable[[str], str] = str
+) -> Trial:
     """Grade a replay. A turn without a whole answer fails whatever graders think of it."""
+    reply = shown_reply(replay.turn, redact)
     if replay.turn.status is None:
-        return _trial(job, "fail", replay, reason=replay.turn.error, flags=flags)
+        return _trial(job, "fail", replay, reply, reason=replay.turn.error, flags=flags)
     grades = grade(job.case, replay)
     if not grades:
         return invalid_trial(job, "no grader judged this case")
     failed = next((one for one in grades if not one.passed), None)
     reason = "" if failed is None else f"{failed.grader}: {failed.reason}"
-    return _trial(job, "pass" if failed is None else "fail", replay, grades, reason, flags)
+    return _trial(job, "pass" if failed is None else "fail", replay, reply, grades, reason, flags)
 
 
 def invalid_trial(job: Job, reason: str) -> Trial:
@@ -224,6 +230,7 @@ def _trial(
     job: Job,
     outcome: Outcome,
     replay: Replay,
+    reply: str,
     grades: tuple[Grade, ...] = (),
     reason: str = "",
     flags: Flagger | None = None,
@@ -238,6 +245,6 @@ def _trial(
         latency=replay.turn.latency,
         seed=job.seed,
         reason=reason,
-        reply=shown_reply(replay.turn),
+        reply=reply,
         flags=flags(job.case, replay) if flags else (),
     )

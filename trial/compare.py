@@ -232,7 +232,7 @@ class _Player:
         )
 
     def _use(self, job: Job, replay: Replay) -> Result:
-        trial = make_trial(job, replay, self.graders.grade, flags_of)
+        trial = make_trial(job, replay, self.graders.grade, flags_of, self.arena.redact)
         return trial, observe(job, replay, trial)
 
 

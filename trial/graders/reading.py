@@ -1,7 +1,7 @@
 """What a replay answered, in the forms that graders judge. An answer that was cut is no answer."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evidence.cases import CaseContent, RecordedCall, RecordedTurn
@@ -97,15 +97,17 @@ def answer_text(turn: ReplayedTurn) -> str:
     return "" if reply is None else stable_text(reply)
 
 
-def shown_reply(turn: ReplayedTurn) -> str:
-    """The words of an answer for people to read, capped; whatever a service sent, this can be stored."""
+def shown_reply(turn: ReplayedTurn, redact: Callable[[str], str] = str) -> str:
+    """The words of an answer for people to read, without secrets and capped; whatever a service sent, this can be
+    stored."""
     try:
         text = answer_text(turn)
     except (RecursionError, ValueError):
         return ""
-    if len(text) > REPLY_CAP:
-        text = f"{text[:REPLY_CAP]} … [{len(text) - REPLY_CAP:,} more characters]"
-    return text.encode("utf-8", "replace").decode()
+    # Redacted beyond the cap too: half a secret would not be known for one.
+    shown = redact(text[: 2 * REPLY_CAP].encode("utf-8", "replace").decode())[:REPLY_CAP]
+    more = f" … [{len(text) - REPLY_CAP:,} more characters]" if len(text) > REPLY_CAP else ""
+    return shown + more
 
 
 def _delta(part: object) -> str:

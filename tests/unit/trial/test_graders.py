@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from evidence.canonical import digest
 from evidence.cases import GraderRef, RecordedCall, RecordedTurn, RegressionCase, Signal, VisibleCase
+from evidence.redact import Redactor
 from trial.arena import make_trial
 from trial.graders import GraderBroken, GraderConfig, GraderError, GraderSet, load_graders
 from trial.graders.matcher import Matcher
@@ -398,3 +399,15 @@ def test_a_kept_reply_is_capped_and_says_so() -> None:
     long = shown_reply(replay(chat("x" * (REPLY_CAP + 5))).turn)
     assert long.startswith("x" * REPLY_CAP)
     assert long.endswith("[5 more characters]")
+
+
+def test_a_kept_reply_holds_no_secret_not_even_half_of_one() -> None:
+    secret = "sk-live-" + "Zq7xV9" * 8
+    redact = Redactor(b"k" * 32, values=[secret]).text
+    passed = (Grade(grader="g", score=1.0, passed=True),)
+    for text in (f"the key is {secret}", "x" * (REPLY_CAP - 12) + " " + secret):
+        kept = make_trial(
+            Job(case(), "candidate", "sha256:0", 0), replay(chat(text)), lambda *_: passed, redact=redact
+        )
+        assert secret[:8] not in kept.reply
+        assert "[redacted" in kept.reply
