@@ -56,7 +56,7 @@ def running(settings: Settings, store: Store, say: Say) -> Iterator[None]:
 
     def work() -> None:
         said = ""
-        while not stop.wait(PAUSE):
+        while True:
             try:
                 deliver(settings, store, say)
                 said = ""
@@ -65,6 +65,8 @@ def running(settings: Settings, store: Store, say: Say) -> Iterator[None]:
                 if problem != said:
                     say(problem)
                 said = problem
+            if stop.wait(PAUSE):
+                return
 
     thread = threading.Thread(target=work, name="webhooks", daemon=True)
     thread.start()

@@ -1,9 +1,11 @@
 """The page of a real product, from a failing service to a fix that is live, and back: real runs, sandbox, edge and promoter,
 a real browser, users who go on asking."""
 
+import base64
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import pytest
 from page_browser import CHROMIUM, FLAGS, WIDTHS, enter, grave_issues
 from playwright.sync_api import Page, sync_playwright
 
-sys.path.append(str(Path(__file__).parents[1] / "integration"))
+sys.path += [
+    str(Path(__file__).parents[1] / "integration"),
+    str(Path(__file__).parents[1] / "unit" / "evolve"),
+]
 
 from evolve_world import (
     APPROVER,
@@ -24,6 +29,9 @@ from evolve_world import (
     questions,
     running,
 )
+from webhook_receiver import Receiver, receiving
+
+from evolve.settings import FILE_NAME
 
 pytestmark = [
     pytest.mark.browser,
@@ -34,20 +42,29 @@ SWAP_MS = 180_000
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    """A product whose service has the sum wrong, with a candidate that waits; and where users ask."""
+    """A product whose service has the sum wrong, which users noticed; and where they ask."""
     world = make_world(tmp_path / "home")
     with running(world) as url:
         ask(url, questions())
         world.ok("scan")
         world.ok("batch", "seal", world.batch("sum"), "--reason", "enough of them")
-        run = world.ok("run", "start", world.batch("sum"), "--coder", "sum", "--reason", "users complain")
-        assert run["verdict"] == "converged", run
         yield world, url
     close_zygotes()
 
 
 @pytest.fixture
-def address(live: tuple[World, str]) -> Iterator[str]:
+def receiver(live: tuple[World, str]) -> Iterator[Receiver]:
+    with receiving() as there, (live[0].home / FILE_NAME).open("a") as configuration:
+        secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+        configuration.write(
+            f'\n[[webhooks]]\nurl = "{there.url}"\nsecret = "{secret}"\nallow_private = true\n'
+        )
+        configuration.flush()
+        yield there
+
+
+@pytest.fixture
+def address(live: tuple[World, str], receiver: Receiver) -> Iterator[str]:
     command = [sys.executable, "-m", "evolve.web"]
     env = {**os.environ, "EVOLVE_HOME": str(live[0].home)}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
@@ -58,8 +75,12 @@ def address(live: tuple[World, str]) -> Iterator[str]:
         process.terminate()
 
 
-def test_from_a_failure_to_a_fix_and_back(live: tuple[World, str], address: str, tmp_path: Path) -> None:
+def test_from_a_failure_to_a_fix_and_back(
+    live: tuple[World, str], address: str, receiver: Receiver, tmp_path: Path
+) -> None:
     world, url = live
+    run = world.ok("run", "start", world.batch("sum"), "--coder", "sum", "--reason", "users complain")
+    assert run["verdict"] == "converged", run
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
@@ -85,6 +106,10 @@ def test_from_a_failure_to_a_fix_and_back(live: tuple[World, str], address: str,
         assert page.get_by_text("it adds too much").count() > 0
         keep(page, tmp_path, "history")
     assert world.ok("audit", "verify")["valid"]
+    guard = time.monotonic() + 60
+    while len(receiver.got) < 4 and time.monotonic() < guard:
+        time.sleep(0.1)
+    assert receiver.types == ["batch.ready", "candidate.ready", "swap.committed", "swap.rolled_back"]
 
 
 def review(page: Page) -> None:

@@ -2,12 +2,10 @@
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import get_args
@@ -16,6 +14,7 @@ import pytest
 from httpcore2 import ConnectError
 from sqlmodel import delete
 from web_world import World, make_home, make_world
+from webhook_receiver import Receiver, receiving
 
 from evidence.canonical import utcnow
 from evidence.ledger import Ledger
@@ -29,47 +28,10 @@ from evolve.webhooks.send import PublicOnly, send, sign
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
-@dataclass
-class Receiver:
-    """Takes what is posted, and answers as it was told."""
-
-    url: str = ""
-    status: int = 204
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-    @property
-    def ids(self) -> list[str]:
-        return [headers["webhook-id"] for headers, _ in self.got]
-
-    @property
-    def types(self) -> list[str]:
-        return [json.loads(body)["type"] for _, body in self.got]
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    there = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            there.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(there.status)
-            self.send_header("location", "/elsewhere")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    there.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-    yield there
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with receiving() as there:
+        yield there
 
 
 @dataclass
