@@ -3,6 +3,8 @@
 The ledger is the truth; everything here can be killed and done again.
 """
 
+import fcntl
+
 from sqlmodel import col, select
 
 from evidence import batch as batches
@@ -15,7 +17,14 @@ from promote.records import SwapRecord
 
 
 def settle(product: Product) -> list[str]:
-    """Bring every candidate whose swap ended up to date; returns the ids that changed."""
+    """Bring every candidate whose swap ended up to date; returns the ids that changed. One process at a time: the
+    others wait, and find it done."""
+    with (product.settings.home / "settle.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _settle(product)
+
+
+def _settle(product: Product) -> list[str]:
     with product.store.read() as session:
         waiting = select(CandidateRow).where(
             CandidateRow.state == "approved", col(CandidateRow.swap_id).is_not(None)

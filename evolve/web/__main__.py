@@ -5,18 +5,20 @@ import sys
 from functools import partial
 
 from evolve import consent
+from evolve.background import again_and_again
 from evolve.errors import EvolveError
 from evolve.product import Product
 from evolve.rollback import roll_back
 from evolve.settings import home_directory, load_settings
+from evolve.settle import settle
 from evolve.web.consent import Consent
 from evolve.web.server import serve
 from evolve.webhooks import courier
 
 
 def run(product: Product) -> None:
-    """Serve the page on an open product, and deliver webhooks meanwhile. People are read anew at each request:
-    who is removed is out at once."""
+    """Serve the page on an open product; meanwhile follow swaps to their ends and deliver webhooks. People are
+    read anew at each request: who is removed is out at once."""
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -24,7 +26,10 @@ def run(product: Product) -> None:
     for name, person in product.settings.consent.people.items():
         if not person.sign_in.get_secret_value():
             say(f"{name} can't sign in before `evolve people hash {name}`")
-    with courier.running(product.settings, product.store, say):
+    with (
+        again_and_again("webhooks", partial(courier.deliver, product.settings, product.store, say), say),
+        again_and_again("settling swaps", partial(settle, product), say),
+    ):
         serve(
             product.settings,
             product.store,

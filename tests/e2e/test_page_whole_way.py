@@ -99,6 +99,10 @@ def test_from_a_failure_to_a_fix_and_back(
         assert users.lost == []
         assert ask(url, ["add 1 2 3 4"], "after") == [(200, "10")]
         keep(page, tmp_path, "swap-committed")
+        swap = page.url
+        page.goto(f"{address}/candidates/{run['candidate_id']}")
+        wait_for_badge(page, "committed")
+        page.goto(swap)
         roll_back(page)
         keep(page, tmp_path, "swap-rolled-back")
         assert ask(url, ["add 1 2 3 4"], "back") == [(200, "6")]
@@ -139,6 +143,15 @@ def roll_back(page: Page) -> None:
     form.get_by_label("Your passphrase").fill(PASSPHRASE)
     form.get_by_role("button", name="Roll back").click()
     page.get_by_role("status").filter(has_text="rolled back").wait_for(timeout=SWAP_MS)
+
+
+def wait_for_badge(page: Page, word: str) -> None:
+    """What the ended swap means for its candidate is followed beside the page."""
+    guard = time.monotonic() + 60
+    while not page.locator("h1 + .meta .badge", has_text=word).count() and time.monotonic() < guard:
+        page.wait_for_timeout(300)
+        page.reload()
+    assert page.locator("h1 + .meta .badge", has_text=word).count()
 
 
 def keep(page: Page, folder: Path, name: str) -> None:

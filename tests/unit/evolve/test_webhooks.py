@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from webhook_receiver import Receiver, receiving
 
 from evidence.canonical import utcnow
 from evidence.ledger import Ledger
+from evolve.background import again_and_again
 from evolve.errors import BadInput
 from evolve.settings import FILE_NAME, Settings, WebhookEvent, WebhookSection, load_settings
 from evolve.tables import WebhookCursorRow, WebhookRow
@@ -218,7 +220,8 @@ def test_one_dead_address_holds_up_no_other_and_events_are_chosen(office: Office
 
 
 def test_it_runs_beside_the_page(office: Office, receiver: Receiver) -> None:
-    with courier.running(office.settings, office.world.store, office.said.append):
+    deliver = partial(courier.deliver, office.settings, office.world.store, office.said.append)
+    with again_and_again("webhooks", deliver, office.said.append):
         office.happen("batch.ready", change="c1", subject="b")
         guard = time.monotonic() + 60
         while not receiver.got and time.monotonic() < guard:
