@@ -141,8 +141,8 @@ def _title(hunk: Hunk) -> str:
 
 
 def _blocks(lines: Sequence[Line], path: str) -> Iterator[tuple[Row, ...]]:
-    old = iter(_side([line for line in lines if line.line_type in " -"], path, "source_line_no"))
-    new = iter(_side([line for line in lines if line.line_type in " +"], path, "target_line_no"))
+    old = iter(_side([line for line in lines if line.line_type in (" ", "-")], path, "source_line_no"))
+    new = iter(_side([line for line in lines if line.line_type in (" ", "+")], path, "target_line_no"))
     for kind, run in groupby(lines, key=lambda line: _FAMILY.get(line.line_type, "note")):
         if kind == "note":
             yield tuple(Row(None, DiffLine("note", None, (Piece("", _text(line)),))) for line in run)

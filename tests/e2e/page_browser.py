@@ -59,7 +59,7 @@ def tab_to(page: Page, name: str) -> None:
 def _name(page: Page) -> str:
     script = """() => {
       const one = document.activeElement;
-      const label = one.labels && one.labels.length ? one.labels[0].innerText : one.innerText;
-      return (label || '').trim();
+      const label = one.labels && one.labels.length ? one.labels[0].textContent : one.textContent;
+      return (label || '').replace(/[ \\n]+/g, ' ').trim();
     }"""
     return str(page.evaluate(script))

@@ -144,3 +144,8 @@ def test_the_chart_holds_any_path() -> None:
         assert chart is not None
         ys = [float(point.split(",")[1]) for point in chart.points.split()]
         assert all(0 <= y <= 160 for y in [*ys, chart.threshold_y, chart.one_y])
+
+
+def test_a_line_without_a_mark_is_a_note() -> None:
+    [file] = read_diff(DIFF + "\n").files
+    assert [row.new.kind for row in file.hunks[0].blocks[-1] if row.new] == ["note"]
