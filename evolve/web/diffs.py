@@ -13,6 +13,8 @@ from evolve.web.highlight import Piece, highlight
 
 MAX_TEXT = 1_000_000
 """Characters of a diff that are parsed at all."""
+MAX_COLOURED = 100_000
+"""Characters of a diff beyond which it goes without colours, for colouring takes its time."""
 MAX_LINES = 3000
 MAX_WIDTH = 400
 OPEN_LINES = 120
@@ -96,7 +98,7 @@ def read_diff(text: str) -> DiffView:
         )
     files, budget = [], MAX_LINES
     for patched in patch:
-        file, budget = _file(patched, budget)
+        file, budget = _file(patched, budget, coloured=len(text) <= MAX_COLOURED)
         files.append(file)
     warning = ""
     if "GIT binary patch" in text or "\nBinary files " in text:
@@ -106,7 +108,7 @@ def read_diff(text: str) -> DiffView:
     return DiffView(tuple(files), warning, "")
 
 
-def _file(patched: PatchedFile, budget: int) -> tuple[DiffFile, int]:
+def _file(patched: PatchedFile, budget: int, *, coloured: bool) -> tuple[DiffFile, int]:
     hunks, hidden, cut = [], 0, 0
     for hunk in patched:
         lines = list(hunk)
@@ -115,7 +117,7 @@ def _file(patched: PatchedFile, budget: int) -> tuple[DiffFile, int]:
         budget -= len(kept)
         cut += sum(len(_text(line)) > MAX_WIDTH for line in kept)
         if kept:
-            hunks.append(DiffHunk(_title(hunk), tuple(_blocks(kept, patched.path))))
+            hunks.append(DiffHunk(_title(hunk), tuple(_blocks(kept, patched.path if coloured else ""))))
     what = "changed"
     if patched.is_added_file:
         what = "new"

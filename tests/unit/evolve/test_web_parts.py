@@ -149,3 +149,13 @@ def test_the_chart_holds_any_path() -> None:
 def test_a_line_without_a_mark_is_a_note() -> None:
     [file] = read_diff(DIFF + "\n").files
     assert [row.new.kind for row in file.hunks[0].blocks[-1] if row.new] == ["note"]
+
+
+def test_a_huge_diff_goes_without_colours() -> None:
+    def looks(lines: int) -> set[str]:
+        text = f"--- a/x.py\n+++ b/x.py\n@@ -0,0 +1,{lines} @@\n" + f"+import {'x' * 90}\n" * lines
+        blocks = [block for file in read_diff(text).files for hunk in file.hunks for block in hunk.blocks]
+        return {piece.look for block in blocks for row in block if row.new for piece in row.new.pieces}
+
+    assert looks(900) == {"hl-keyword", ""}
+    assert looks(1100) == {""}
