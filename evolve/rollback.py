@@ -2,8 +2,7 @@
 
 from evolve.errors import BadInput, NeedsConsent
 from evolve.product import Product
-
-MAY_ROLL_BACK = frozenset({"approver", "admin"})
+from promote.policy import MAY_APPROVE
 
 
 def roll_back(product: Product, *, person: str, reason: str) -> str:
@@ -12,6 +11,6 @@ def roll_back(product: Product, *, person: str, reason: str) -> str:
     if not reason.strip():
         raise BadInput("a rollback needs a reason")
     known = product.settings.consent.people.get(person)
-    if known is None or not MAY_ROLL_BACK & set(known.roles):
+    if known is None or not MAY_APPROVE & set(known.roles):
         raise NeedsConsent(f"{person} may not roll back", hint="that takes the role approver")
     return product.ask_promoter(lambda ask: ask.rollback(person, reason.strip()))

@@ -38,5 +38,4 @@ class Consent:
     approve: Approve
     decline: Decline
     check_passphrase: CheckPassphrase
-    roll_back: RollBack | None = None
-    """None: the page offers no way back."""
+    roll_back: RollBack

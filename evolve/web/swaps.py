@@ -6,17 +6,26 @@ nothing inline; without a script the page asks as a whole. Nothing that is signe
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import HTMLResponse, Response
 
 from evolve import views
 from evolve.errors import EvolveError
 from evolve.views import SwapView
-from evolve.web.desk import Actor, Desk, desk_of, see_other
+from evolve.web.desk import (
+    Actor,
+    Desk,
+    address_of,
+    desk_of,
+    may_decide,
+    retry_after,
+    say_wait,
+    see_other,
+    signed_in,
+)
 from evolve.web.pages import LIVE_SECONDS, STATIC_AGE, wants_live
 from evolve.web.render import SCRIPT
 from evolve.web.shield import POLICY
-from evolve.web.signin import knows
 
 router = APIRouter()
 
@@ -33,7 +42,7 @@ def script() -> Response:
     return Response(SCRIPT, media_type="text/javascript", headers={"cache-control": STATIC_AGE})
 
 
-@router.get("/swaps/{swap_id}")
+@router.get("/swaps/{swap_id}", dependencies=[Depends(signed_in)])
 def swap(request: Request, swap_id: str) -> Response:
     desk = desk_of(request)
     return _page(desk, desk.actor(request), request, swap_id)
@@ -50,7 +59,7 @@ def steps(request: Request, swap_id: str) -> Response:
     return HTMLResponse(html, status_code=STOP_POLLING if view.ended else 200)
 
 
-@router.post("/swaps/{swap_id}/rollback")
+@router.post("/swaps/{swap_id}/rollback", dependencies=[Depends(may_decide)])
 def roll_back(
     request: Request,
     swap_id: str,
@@ -61,14 +70,21 @@ def roll_back(
     desk = desk_of(request)
     actor = desk.actor(request)
     view = views.get_swap(desk.settings, swap_id)
-    wrong = _wrong(desk, actor, view, nonce, reason) or _unproved(desk, actor, passphrase)
-    if wrong is None and desk.consent.roll_back is not None:
-        try:
-            return see_other(f"/swaps/{desk.consent.roll_back(person=actor.person, reason=reason.strip())}")
-        except EvolveError as error:
-            wrong = 409, f"{error.message} ({error.hint})" if error.hint else error.message
-    status, why = wrong or (409, "This page can't roll back.")
-    return _page(desk, actor, request, swap_id, status=status, error=why, reason=reason)
+    if wrong := _wrong(desk, actor, view, nonce, reason):
+        return _page(desk, actor, request, swap_id, status=wrong[0], error=wrong[1], reason=reason)
+    if wait := desk.at_the_desk.take(actor.person, address_of(request)):
+        answer = _page(desk, actor, request, swap_id, status=429, error=say_wait(wait), reason=reason)
+        answer.headers.update(retry_after(wait))
+        return answer
+    if not desk.consent.check_passphrase(actor.person, passphrase):
+        error = "That is not your passphrase."
+        return _page(desk, actor, request, swap_id, status=403, error=error, reason=reason)
+    desk.at_the_desk.succeeded(actor.person)
+    try:
+        return see_other(f"/swaps/{desk.consent.roll_back(person=actor.person, reason=reason.strip())}")
+    except EvolveError as refused:
+        error = f"{refused.message} ({refused.hint})" if refused.hint else refused.message
+        return _page(desk, actor, request, swap_id, status=409, error=error, reason=reason)
 
 
 def offers_rollback(desk: Desk, view: SwapView) -> bool:
@@ -84,9 +100,7 @@ def _going_back(view: SwapView) -> bool:
 
 def _wrong(desk: Desk, actor: Actor, view: SwapView, nonce: str, reason: str) -> tuple[int, str] | None:
     """The nonce is spent first: whatever else is wrong, the same form never counts twice."""
-    fresh = desk.sessions.spend(actor.session, nonce, _act(view))
-    if not actor.may_decide:
-        return 403, "Rolling back needs the role approver."
+    fresh = desk.sessions.spend(actor.session, nonce, act_of(view))
     if not fresh:
         return (
             409,
@@ -99,17 +113,7 @@ def _wrong(desk: Desk, actor: Actor, view: SwapView, nonce: str, reason: str) ->
     return None
 
 
-def _unproved(desk: Desk, actor: Actor, passphrase: str) -> tuple[int, str] | None:
-    if wait := desk.limiter.wait(actor.person):
-        return 429, f"Too many tries. The next one is heard in {int(wait // 60) + 1} min."
-    if not knows(desk, actor.person, passphrase):
-        desk.limiter.failed(actor.person)
-        return 403, "That is not your passphrase. Nothing was done."
-    desk.limiter.succeeded(actor.person)
-    return None
-
-
-def _act(view: SwapView) -> str:
+def act_of(view: SwapView) -> str:
     return f"rollback {view.id}"
 
 
@@ -124,7 +128,7 @@ def _page(
     reason: str = "",
 ) -> Response:
     view = views.get_swap(desk.settings, swap_id)
-    offered = actor.may_decide and desk.consent.roll_back is not None and offers_rollback(desk, view)
+    offered = actor.may_decide and offers_rollback(desk, view)
     answer = desk.page(
         "swap.html",
         actor,
@@ -134,7 +138,7 @@ def _page(
         seconds=LIVE_SECONDS,
         error=error,
         reason=reason,
-        nonce=desk.sessions.issue(actor.session, _act(view)) if offered else "",
+        nonce=desk.sessions.issue(actor.session, act_of(view)) if offered else "",
     )
     answer.headers["content-security-policy"] = SCRIPT_POLICY
     return answer

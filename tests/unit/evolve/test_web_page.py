@@ -1,12 +1,13 @@
 """The page through its own front door: who may look, what counts as a decision, and all that must not."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
 from fastapi.testclient import TestClient
-from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, field, reset
+from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, field, reset, visiting
 from web_world import IMAGE, PASSPHRASE, World, make_home, make_world
 
 from evolve.settings import Settings
@@ -511,11 +512,9 @@ def test_both_replies_of_a_case_are_shown_and_cut(
         regression=2,
     )
     try:
-        app = create_app(world.settings, world.store, world.book.consent, port=PORT)
-        with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-            other = Visit(client, world)
+        with visiting(world) as other:
             other.sign_in()
-            html = client.get(other.page).text
+            html = other.client.get(other.page).text
             replies = re.findall(r'<div class="replies">.*?</details>', html, re.DOTALL)
             assert len(replies) == 8 + 12 + 2
             for shown in replies:

@@ -8,14 +8,17 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from web_visit import DIGITS, OWN, Visit, field, reset, visiting
-from web_world import PASSPHRASE, World, make_home, make_world
+from web_world import PASSPHRASE, World, add_swap, make_home, make_world
 
 from evolve.story import candidate_story
+from evolve.views import get_swap
 from evolve.web.decisions import act_of
 from evolve.web.desk import COOKIE
+from evolve.web.swaps import act_of as rollback_of
 
 PEOPLE = {"viewer": "vera", "operator": "olga", "approver": "alan", "admin": "adam"}
 """Each has this one role alone."""
+SWAP = "swap-moving"
 LOOKING = dict.fromkeys(PEOPLE, 200)
 DECIDING = {"viewer": 403, "operator": 403, "approver": 303, "admin": 303}
 PUBLIC = (200, LOOKING)
@@ -35,12 +38,16 @@ TABLE: dict[tuple[str, str], tuple[int | str, dict[str, int]]] = {
     ("GET", "/candidates/{candidate_id}/diff"): PAGE,
     ("GET", "/history"): PAGE,
     ("GET", "/swaps/{swap_id}"): PAGE,
+    ("GET", "/swaps/{swap_id}/steps"): PUBLIC,
+    ("POST", "/swaps/{swap_id}/rollback"): DECISION,
     ("POST", "/candidates/{candidate_id}/approve"): DECISION,
     ("POST", "/candidates/{candidate_id}/decline"): DECISION,
     ("GET", "/static/page.css"): PUBLIC,
     ("GET", "/static/icon.svg"): PUBLIC,
+    ("GET", "/static/htmx.min.js"): PUBLIC,
     ("GET", "/robots.txt"): PUBLIC,
 }
+# Without a session the steps are empty and send the script to the sign-in page: test_web_swaps.py.
 """(method, path) -> what somebody without a session gets (a status, or where they are sent), and each role with one."""
 
 
@@ -57,6 +64,7 @@ def routes(found: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     built = make_world(make_home(tmp_path_factory.mktemp("routes") / "home"), regression=2)
+    add_swap(built, SWAP, "ACCEPTED")
     yield built
     built.close()
 
@@ -127,7 +135,7 @@ def ask(
 ) -> httpx2.Response:
     world = visit.world
     url = path.format(
-        batch_id=world.batch_id, run_id=world.run_id, candidate_id=world.candidate_id, swap_id="swap-1"
+        batch_id=world.batch_id, run_id=world.run_id, candidate_id=world.candidate_id, swap_id=SWAP
     )
     if method == "GET":
         return visit.client.get(url)
@@ -145,6 +153,9 @@ def form_for(visit: Visit, path: str, person: str) -> dict[str, str]:
         story = candidate_story(desk.settings, desk.store, visit.world.candidate_id)
         nonce = desk.sessions.issue(session, act_of(deed, story))
         return {"nonce": nonce, "reason": "read it all", "digits": DIGITS, "passphrase": PASSPHRASE}
+    if deed == "rollback":
+        nonce = desk.sessions.issue(session, rollback_of(get_swap(desk.settings, SWAP)))
+        return {"nonce": nonce, "reason": "it answers slowly", "passphrase": PASSPHRASE}
     if deed == "signout":
         return {"token": session.token}
     visitor = visit.client.cookies.get("evolve_visitor") or "a visitor"

@@ -9,19 +9,16 @@ from typing import get_args
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from web_visit import OWN, field, visiting
 from web_world import PASSPHRASE, World, add_swap, make_home, make_world
 
 import promote
 from evolve.errors import BadInput, Broken, NeedsConsent
 from evolve.product import Product
 from evolve.rollback import roll_back
-from evolve.web.app import create_app
 from evolve.web.steps import STEPS, meaning
 from promote.records import EndState
 
-PORT = 8711
-ORIGIN = f"http://127.0.0.1:{PORT}"
-OWN = {"origin": ORIGIN, "sec-fetch-site": "same-origin", "sec-fetch-dest": "document"}
 _ids = itertools.count()
 
 
@@ -35,9 +32,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def client(world: World) -> Iterator[TestClient]:
     world.book.rolled_back.clear()
-    app = create_app(world.settings, world.store, world.book.consent, port=PORT)
-    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-        yield client
+    with visiting(world) as visit:
+        yield visit.client
 
 
 @pytest.fixture
@@ -51,12 +47,6 @@ def moving(world: World) -> str:
 def sign_in(client: TestClient, person: str = "ada") -> None:
     form = {"nonce": field(client.get("/signin").text, "nonce"), "person": person, "passphrase": PASSPHRASE}
     assert client.post("/signin", data=form, headers=OWN).status_code == 303
-
-
-def field(html: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', html)
-    assert found, f"no field {name}"
-    return found.group(1)
 
 
 def go_back(client: TestClient, swap: str, **changes: str) -> httpx2.Response:
