@@ -123,9 +123,10 @@ class Installation:
         status = self.client.status()
         lkg = status["lkg"]
         assert isinstance(lkg, dict)
-        base, batch, diff = str(lkg["digest"]), {"cases": []}, b"--- a\n+++ b\n"
+        base, batch, diff = str(lkg["digest"]), {"cases": [], "graders_digest": digest({})}, b"--- a\n+++ b\n"
         commit = "c" * 40
         candidate = {
+            "run_id": new_id(),
             "image": target,
             "base_image": base,
             "commit": commit,
@@ -138,6 +139,7 @@ class Installation:
             "baseline_image": base,
             "batch_digest": digest(batch),
             "verdict": "converged",
+            "trials_digest": digest([]),
         }
         contents: dict[str, bytes | object] = {
             "candidate.json": candidate,
@@ -147,7 +149,6 @@ class Installation:
             "diff.patch": diff,
             "workflow_graph.json": {},
             "capability_diff.json": {"added": [], "removed": []},
-            "provenance.json": {"subject": target, "source_commit": commit},
         }
         fields: dict[str, object] = {
             "nonce": new_id(),

@@ -4,7 +4,6 @@ No key stays unlocked, no process but the person's own command (or the page's re
 holds one.
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from containers.runtime import ImageRef
 from evidence import batch as batches
-from evidence.canonical import canonical_json, digest, new_id, utcnow
+from evidence.canonical import digest, new_id, utcnow
 from evidence.cases import SealedBatch
 from evolve import runs, signatures, worktree
 from evolve.candidate import Candidate
@@ -294,7 +293,6 @@ def _approval(
             "diff.patch": blobs.get(row.diff_blob),
             "workflow_graph.json": _workflows(product, candidate.commit),
             "capability_diff.json": signatures.capability_difference(product.settings, candidate),
-            "provenance.json": _provenance(candidate, batch, report),
         },
     )
     solo = _consent(product).policy == "solo"
@@ -321,17 +319,3 @@ def _approval(
 def _workflows(product: Product, commit: str) -> dict[str, str]:
     files = worktree.read_files(product.settings.substrate_repository, commit, "workflows/library/")
     return {path: digest(data) for path, data in files.items()}
-
-
-def _provenance(candidate: Candidate, batch: SealedBatch, report: TrialReport) -> dict[str, object]:
-    return {
-        "subject": candidate.image,
-        "source_commit": candidate.commit,
-        "base_commit": candidate.base_commit,
-        "coder": candidate.coder,
-        "run": candidate.run_id,
-        "batch": batch.id,
-        "report": report.id,
-        "graders": batch.graders_digest,
-        "built": json.loads(canonical_json({"image": candidate.image, "diff": candidate.diff_sha256})),
-    }

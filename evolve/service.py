@@ -60,6 +60,11 @@ class Paths:
         return self.promoter_home / "ledger.db"
 
     @property
+    def swaps(self) -> Path:
+        """Swap records, each beside its provenance."""
+        return self.promoter_home / "swaps"
+
+    @property
     def checkpoints(self) -> Path:
         return self.home / "checkpoints" / "promoter"
 

@@ -14,6 +14,7 @@ from containers.substrate import ManifestError, StateSchema
 from evidence.canonical import canonical_json, new_id, utcnow
 from evidence.ledger import AlreadyUsed, write_durably
 from promote.approval import Approval, SignedApproval
+from promote.attest import AttestationRefused, Attestor
 from promote.bundle import BundleRefused, capability_growth, check, take_in, verdict
 from promote.journal import Journal
 from promote.live import Instances
@@ -36,6 +37,7 @@ class Intake:
     policy: Callable[[], ConsentPolicy]
     """Asked anew each time: who lost a role since the start has lost it here too. Raises ConsentRefused."""
     bundles: Path
+    attestor: Attestor
 
     def __post_init__(self) -> None:
         self._one = threading.Lock()
@@ -52,6 +54,7 @@ class Intake:
             except (
                 Rejected,
                 BundleRefused,
+                AttestationRefused,
                 ConsentRefused,
                 AlreadyUsed,
                 RuntimeBroken,
@@ -73,7 +76,7 @@ class Intake:
         write_durably(folder / "approval.json", canonical_json(signed))
         self.journal.reach("REQUESTED.held")
         self._judge(signed, folder)
-        return self._open(swap, approval)
+        return self._open(swap, signed, folder)
 
     def _judge(self, signed: SignedApproval, folder: Path) -> None:
         approval = signed.approval
@@ -89,7 +92,8 @@ class Intake:
             schema_changes=base != said,
         )
 
-    def _open(self, swap: str, approval: Approval) -> OpenSwap:
+    def _open(self, swap: str, signed: SignedApproval, folder: Path) -> OpenSwap:
+        approval = signed.approval
         self.journal.reach("ACCEPTED.before")
         with self.journal.ledger.transaction() as txn:
             if txn.pointer("open") is not None:
@@ -118,6 +122,7 @@ class Intake:
                 approved_class=approval.rollback_class,
             )
             shown = approval.model_dump(mode="json")
+            envelope = self.attestor.attest(swap, signed, folder, self.policy().keys_of(signed))
             self.journal.row(
                 txn,
                 swap,
@@ -127,6 +132,7 @@ class Intake:
                 approval.reason,
                 approval=shown,
                 policy=approval.policy,
+                provenance=envelope,
             )
             txn.set_pointer("open", opened.model_dump(mode="json"))
             self.journal.reach("ACCEPTED.within")
@@ -134,7 +140,8 @@ class Intake:
         return opened
 
     def recheck(self, opened: OpenSwap) -> None:
-        """The same questions to the bytes that were held since ACCEPT, and the base must still be live."""
+        """The same questions to the bytes that were held since ACCEPT; the base must still be live, and the envelope
+        that was signed then must say the same."""
         if opened.approval is None:
             return
         folder = self._folder(opened.approval)
@@ -148,6 +155,7 @@ class Intake:
         live = self.journal.lkg()
         if live is None or live.digest != signed.approval.base_image:
             raise ConsentRefused("the approval's base is no longer live")
+        self.attestor.check(opened.swap, signed, folder, self.policy().keys_of(signed))
 
     def ask_rollback(self, who: str, reason: str, discard_writes: bool = False) -> OpenSwap:
         """Back to the previous good image, or out of the swap that is open. Raises Rejected."""

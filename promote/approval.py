@@ -18,7 +18,7 @@ class Approval(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    v: Literal[1] = 1
+    v: Literal[2] = 2
     nonce: str
     target_image: str
     base_image: str
@@ -30,7 +30,6 @@ class Approval(BaseModel):
     held_out_digest: str
     workflow_graph_sha256: str
     capability_diff_sha256: str
-    provenance_sha256: str
     schema_reads: tuple[int, ...]
     schema_writes: int
     rollback_class: RollbackClass

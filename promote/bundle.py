@@ -24,7 +24,6 @@ FILES: Mapping[str, str] = {
     "diff.patch": "diff_sha256",
     "workflow_graph.json": "workflow_graph_sha256",
     "capability_diff.json": "capability_diff_sha256",
-    "provenance.json": "provenance_sha256",
 }
 """File name -> the approval's field that holds `digest(bytes)`."""
 MAX_FILE = 64 << 20
@@ -54,7 +53,7 @@ def take_in(source: Path, target: Path) -> None:
     staging.mkdir(parents=True)
     try:
         for name in FILES:
-            write_durably(staging / name, _read_plain(source / name))
+            write_durably(staging / name, read_plain(source / name))
         if not target.exists():
             os.replace(staging, target)
             sync_folder(target.parent)
@@ -66,11 +65,9 @@ def check(folder: Path, approval: Approval) -> None:
     """Recompute every hash from the held bytes and compare the objects with each other. Raises
     BundleRefused."""
     for name, field in FILES.items():
-        if digest(_read_plain(folder / name)) != getattr(approval, field):
+        if digest(read_plain(folder / name)) != getattr(approval, field):
             raise BundleRefused(f"{name}: not the bytes that were approved ({field})")
-    candidate, report, provenance = (
-        _object(folder / name) for name in ("candidate.json", "report.json", "provenance.json")
-    )
+    candidate, report = (read_object(folder / name) for name in ("candidate.json", "report.json"))
     said: tuple[tuple[str, object, object], ...] = (
         ("candidate.json image", candidate.get("image"), approval.target_image),
         ("candidate.json base_image", candidate.get("base_image"), approval.base_image),
@@ -81,8 +78,6 @@ def check(folder: Path, approval: Approval) -> None:
         ("report.json candidate_image", report.get("candidate_image"), approval.target_image),
         ("report.json baseline_image", report.get("baseline_image"), approval.base_image),
         ("report.json batch_digest", report.get("batch_digest"), approval.batch_digest),
-        ("provenance.json subject", provenance.get("subject"), approval.target_image),
-        ("provenance.json source_commit", provenance.get("source_commit"), approval.source_commit),
     )
     for what, found, approved in said:
         if found != approved:
@@ -90,17 +85,18 @@ def check(folder: Path, approval: Approval) -> None:
 
 
 def verdict(folder: Path) -> str:
-    return str(_object(folder / "report.json").get("verdict"))
+    return str(read_object(folder / "report.json").get("verdict"))
 
 
 def capability_growth(folder: Path) -> bool:
     """True when the candidate may do something that its base could not."""
-    return bool(_object(folder / "capability_diff.json").get("added"))
+    return bool(read_object(folder / "capability_diff.json").get("added"))
 
 
-def _object(path: Path) -> dict[str, object]:
+def read_object(path: Path) -> dict[str, object]:
+    """A JSON object in a plain file. Raises BundleRefused."""
     try:
-        value = json.loads(_read_plain(path))
+        value = json.loads(read_plain(path))
     except ValueError:
         raise BundleRefused(f"{path.name}: not JSON") from None
     if not isinstance(value, dict):
@@ -108,7 +104,8 @@ def _object(path: Path) -> dict[str, object]:
     return value
 
 
-def _read_plain(path: Path) -> bytes:
+def read_plain(path: Path) -> bytes:
+    """A plain file of bounded size, never through a link. Raises BundleRefused."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

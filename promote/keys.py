@@ -1,5 +1,5 @@
-"""Ed25519 keys: a person's, encrypted with a passphrase and unlocked per approval; the ledger's, for
-checkpoints."""
+"""Ed25519 keys: a person's, encrypted with a passphrase and unlocked per approval; the promoter's, for
+checkpoints and provenance."""
 
 import base64
 import os
@@ -44,7 +44,7 @@ def unlock(path: Path, passphrase: str) -> Ed25519PrivateKey:
 
 
 def machine_key(path: Path) -> Ed25519PrivateKey:
-    """The unencrypted key that signs checkpoints; made on first use, readable by its owner alone."""
+    """The unencrypted key that signs checkpoints and provenance; made on first use, readable by its owner alone."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except FileNotFoundError:

@@ -11,6 +11,7 @@ from containers.runtime import RuntimeBroken
 from containers.substrate import ManifestError
 from evidence.canonical import canonical_json
 from evidence.ledger import write_durably
+from promote.attest import AttestationRefused
 from promote.bake import BakeRules
 from promote.bundle import BundleRefused
 from promote.edge import Edge
@@ -27,6 +28,7 @@ STEP_FAILED = (
     ManifestError,
     GenerationBroken,
     BundleRefused,
+    AttestationRefused,
     ConsentRefused,
     FenceFailed,
     ProbeFailed,
@@ -53,8 +55,8 @@ class Parts:
     bake: BakeRules
     hooks: tuple[Hook, ...]
     recheck: Callable[[OpenSwap], None]
-    """Hashes the held bytes again and checks signatures and expiry; raises BundleRefused or
-    ConsentRefused."""
+    """Hashes the held bytes again and checks signatures, expiry and provenance; raises BundleRefused,
+    ConsentRefused or AttestationRefused."""
     scratch: Path
     swaps: Path
     checkpoints: Path

@@ -118,6 +118,10 @@ class ConsentPolicy:
             raise ConsentRefused(f"{approval.requester} asked for this run and may not approve it")
         return tuple(signed.signatures)
 
+    def keys_of(self, signed: SignedApproval) -> dict[str, str]:
+        """The registered public key of everyone who signed."""
+        return {person.name: person.public_key for person in self.people if person.name in signed.signatures}
+
     def _solo(self, signed: SignedApproval) -> bool:
         return self.solo and signed.approval.policy == "solo"
 

@@ -28,6 +28,7 @@ from evidence.canonical import digest
 from evidence.ledger import Ledger, LedgerBroken
 from promote.accept import Intake, Rejected
 from promote.approval import SignedApproval
+from promote.attest import Attestor
 from promote.bake import BakeRules
 from promote.edges import edge_at
 from promote.generations import GenerationBroken, Generations
@@ -108,7 +109,9 @@ class Promoter:
         self.instances = Instances(
             get_runtime(config.runtime, config.runtime_home, config.docker), self.generations, around
         )
-        self.intake = Intake(self.journal, self.instances, self._policy, config.home / "bundles")
+        key, swaps = machine_key(config.checkpoint_key), config.home / "swaps"
+        attestor = Attestor(swaps, key, self.instances.runtime.name)
+        self.intake = Intake(self.journal, self.instances, self._policy, config.home / "bundles", attestor)
         self._stop = threading.Event()
         self._wake = threading.Event()
         self.problem = ""
@@ -123,9 +126,9 @@ class Promoter:
             hooks=config.hooks,
             recheck=self.intake.recheck,
             scratch=config.home / "scratch",
-            swaps=config.home / "swaps",
+            swaps=swaps,
             checkpoints=config.checkpoints,
-            checkpoint_key=machine_key(config.checkpoint_key),
+            checkpoint_key=key,
             stopping=self._stop.is_set,
         )
 

@@ -12,6 +12,7 @@ from evolve.cli.context import open_product
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
 from evolve.errors import Broken, Refused
 from evolve.product import Product
+from promote.attest import verify_all
 from promote.keys import machine_key
 
 
@@ -41,19 +42,22 @@ def tail(limit: int, as_json: bool) -> None:
 @audit.command()
 @json_option
 def verify(as_json: bool) -> None:
-    """Read both ledgers again: hashes, order, single-use keys, signed checkpoints. Exit code 1 when one is not whole."""
+    """Read both ledgers again: hashes, order, single-use keys, signed checkpoints; and the signed provenance of every
+    accepted swap. Exit code 1 when something is not whole."""
     with open_product() as product:
         found = verify_ledgers(product)
-    valid = all(result.ok for result in found.values())
+        signed = verify_provenance(product)
+    valid = signed.ok and all(result.ok for result in found.values())
     if as_json:
-        print_json({"valid": valid, "ledgers": {name: asdict(result) for name, result in found.items()}})
-    for name, result in found.items() if not as_json else ():
+        ledgers = {name: asdict(result) for name, result in found.items()}
+        print_json({"valid": valid, "ledgers": ledgers, "provenance": asdict(signed)})
+    for name, result in {**found, "provenance": signed}.items() if not as_json else ():
         print_fields([(name, f"{result.entries} entries, {'whole' if result.ok else 'NOT WHOLE'}")])
         print_fields(("problem", line) for line in result.problems)
         print_fields(("note", line) for line in result.notes)
     if not valid:
-        raise click.exceptions.Exit(1) if as_json else Refused("a ledger was changed")
-    say("both ledgers are whole")
+        raise click.exceptions.Exit(1) if as_json else Refused("a ledger or a provenance was changed")
+    say("both ledgers and the provenance of every accepted swap are whole")
 
 
 def verify_ledgers(product: Product) -> dict[str, Verification]:
@@ -64,6 +68,19 @@ def verify_ledgers(product: Product) -> dict[str, Verification]:
         "product": _verify(product, "product", product.settings.home / "ledger.db", public),
         "promoter": _verify(product, "promoter", product.paths.promoter_ledger, public),
     }
+
+
+def verify_provenance(product: Product) -> Verification:
+    """The envelope of every swap that the promoter's ledger says was accepted."""
+    place = product.paths.promoter_ledger
+    if not place.exists():
+        return Verification(True, 0, ())
+    key = machine_key(product.paths.checkpoint_key).public_key()
+    try:
+        with Ledger(place, create=False) as ledger:
+            return verify_all(ledger.entries(), product.paths.swaps, key)
+    except (LedgerBroken, ValueError) as error:
+        return Verification(False, 0, (f"unreadable: {error}",))
 
 
 def _verify(product: Product, name: str, place: Path, key: Ed25519PublicKey) -> Verification:

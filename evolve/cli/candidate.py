@@ -1,5 +1,6 @@
 """`evolve candidate`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -8,11 +9,13 @@ from evolve import runs, views, worktree
 from evolve.candidate import Candidate
 from evolve.cli.context import open_product
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
-from evolve.errors import BadInput
+from evolve.errors import BadInput, NotFound, Refused
 from evolve.product import Product
 from evolve.sanitize import for_terminal
 from evolve.story import candidate_story
 from evolve.tables import CandidateRow
+from promote.attest import AttestationRefused, envelope_path, read_envelope
+from promote.keys import machine_key, public_text
 
 
 @click.group(cls=Group)
@@ -131,6 +134,41 @@ def export(candidate_id: str, patch: Path | None, branch: str | None, as_json: b
     print_json(
         {"candidate": candidate_id, "patch": patch and str(patch), "branch": branch}
     ) if as_json else say(f"wrote {patch or branch}")
+
+
+@candidate.command()
+@click.argument("candidate_id")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there, not to stdout.")
+@json_option
+def provenance(candidate_id: str, out: Path | None, as_json: bool) -> None:
+    """The signed in-toto statement of a promotion, as a DSSE envelope: image, commit, builder, trials, approvers."""
+    with open_product() as product:
+        row = _row(product, candidate_id)
+        folder = product.paths.swaps
+        if row.swap_id is None or not envelope_path(folder, row.swap_id).exists():
+            raise NotFound(f"candidate {candidate_id} is {row.state}: no promotion of it was accepted")
+        key = machine_key(product.paths.checkpoint_key).public_key()
+        try:
+            data, statement = read_envelope(folder, row.swap_id, key)
+        except AttestationRefused as error:
+            raise Refused(str(error)) from None
+    if out is not None:
+        out.write_bytes(data)
+    if as_json:
+        print_json(
+            {
+                "candidate": candidate_id,
+                "swap": row.swap_id,
+                "out": out and str(out),
+                "public_key": public_text(key),
+                "statement": statement,
+                "envelope": json.loads(data),
+            }
+        )
+    elif out is None:
+        click.echo(data, nl=False)
+    else:
+        say(f"wrote {out}")
 
 
 def _row(product: Product, candidate_id: str) -> CandidateRow:

@@ -299,9 +299,10 @@ class Rig:
 def make_approval(
     folder: Path, target: str, base: str, seconds: float, turns: int, changes: Mapping[str, object]
 ) -> Approval:
-    batch: dict[str, object] = {"cases": []}
+    batch: dict[str, object] = {"cases": [], "graders_digest": digest({})}
     diff = b"--- a\n+++ b\n"
     candidate = {
+        "run_id": new_id(),
         "image": target,
         "base_image": base,
         "commit": "c" * 40,
@@ -314,6 +315,7 @@ def make_approval(
         "baseline_image": base,
         "batch_digest": digest(batch),
         "verdict": "converged",
+        "trials_digest": digest([]),
     }
     fields = write_bundle(
         folder,
@@ -325,7 +327,6 @@ def make_approval(
             "diff.patch": diff,
             "workflow_graph.json": {},
             "capability_diff.json": {"added": [], "removed": []},
-            "provenance.json": {"subject": target, "source_commit": "c" * 40},
         },
     )
     values: dict[str, object] = {

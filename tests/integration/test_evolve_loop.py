@@ -1,5 +1,6 @@
 """From failing requests to a committed swap and back, over the real command, sandbox, edge, gateway and promoter."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_the_whole_way(live: tuple[World, str], tmp_path: Path) -> None:
     assert len(users.answers) >= 50
     assert [answer for _, answer in ask(url, ["add 1 2 3 4", "add 5 6"], "after")] == ["10", "11"]
     main_has_moved(world, first, before, swap)
+    provenance_is_signed(world, first, swap, tmp_path)
+    world.refused(3, "not_found", "candidate", "provenance", second["id"])
 
     stale = world.refused(1, "refused", "promote", second["id"])
     assert "base" in stale["message"]
@@ -129,6 +132,26 @@ def main_has_moved(world: World, candidate: dict[str, Any], before: str, swap: d
     [found] = [c for c in world.ok("candidate") if c["id"] == candidate["id"]]
     assert found["state"] == "committed"
     assert world.ok("batch", "show", candidate["batch_id"])["state"] == "applied"
+
+
+def provenance_is_signed(world: World, candidate: dict[str, Any], swap: dict[str, Any], folder: Path) -> None:
+    out = folder / "provenance.intoto.jsonl"
+    shown = world.ok("candidate", "provenance", candidate["id"], "--out", str(out))
+    said = shown["statement"]["predicate"]
+    assert shown["statement"]["subject"][0]["digest"] == {"sha256": candidate["image"].split(":")[1]}
+    assert (said["swap"], said["run"]) == (swap["swap"], candidate["run_id"])
+    assert said["source"]["digest"] == {"gitCommit": candidate["commit"]}
+    assert [person["name"] for person in said["approval"]["approvers"]] == [APPROVER]
+    assert json.loads(out.read_bytes()) == shown["envelope"]
+    assert world.run("candidate", "provenance", candidate["id"]).out == out.read_text()
+    assert world.ok("audit", "verify")["provenance"]["entries"] == 1
+    (kept,) = (world.home / "promote" / "swaps").glob("*.intoto.jsonl")
+    kept.write_bytes(out.read_bytes().replace(b'"payload":"', b'"payload":"AAAA'))
+    world.refused(1, "refused", "candidate", "provenance", candidate["id"])
+    found = world.run("audit", "verify", "--json")
+    assert found.code == 1
+    assert "altered" in json.loads(found.out)["provenance"]["problems"][0]
+    kept.write_bytes(out.read_bytes())
 
 
 def test_declined_then_approved_is_no_longer_possible(sealed_world: World, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from evidence.canonical import canonical_json, digest, new_id
 from evidence.ledger import Ledger
 from promote.accept import Intake, Rejected
 from promote.approval import SignedApproval
+from promote.attest import AttestationRefused, Attestor
 from promote.bundle import BundleRefused
 from promote.generations import Generations
 from promote.journal import Journal
@@ -55,7 +56,8 @@ class Desk:
             Person(name="quinn", public_key=public_text(rig.second.public_key())),
         )
         self.policy = ConsentPolicy(people, False, False, "sha256:" + "e" * 64, 0.3, 5)
-        self.intake = Intake(journal, self.instances, lambda: self.policy, rig.home / "held")
+        attestor = Attestor(rig.home / "swaps", rig.second, rig.runtime.name)
+        self.intake = Intake(journal, self.instances, lambda: self.policy, rig.home / "held", attestor)
         self.rest("base")
 
     def rest(self, kind: str) -> None:
@@ -127,6 +129,32 @@ def test_bytes_that_changed_after_accept_are_found_at_start(desk: Desk) -> None:
     (folder / "diff.patch").write_bytes(b"something else")
     with pytest.raises(BundleRefused, match=r"diff\.patch"):
         desk.intake.recheck(opened)
+
+
+def test_without_the_envelope_of_this_very_swap_nothing_starts(desk: Desk) -> None:
+    opened = desk.intake.submit(*desk.approved())
+    desk.intake.recheck(opened)
+    (envelope,) = (desk.rig.home / "swaps").iterdir()
+    good = envelope.read_bytes()
+    (row,) = [entry for entry in desk.ledger.entries() if entry.data.get("state") == "ACCEPTED"]
+    assert row.data["provenance"] == digest(good)
+    desk.rest("base")
+    other = desk.intake.submit(*desk.approved("slow_boot"))
+    foreign = (desk.rig.home / "swaps" / f"{other.swap}.intoto.jsonl").read_bytes()
+    for bad in (None, good.replace(b'"sig":"', b'"sig":"AAAA'), foreign):
+        envelope.unlink()
+        if bad is not None:
+            envelope.write_bytes(bad)
+        with pytest.raises(AttestationRefused, match=opened.swap):
+            desk.intake.recheck(opened)
+        envelope.touch()
+
+
+def test_a_refused_approval_has_no_envelope(desk: Desk) -> None:
+    for spoilt in ({"requester": "paula"}, {"base": "slow_boot"}):
+        with pytest.raises(Rejected):
+            desk.intake.submit(*desk.approved(**spoilt))  # type: ignore[arg-type]
+    assert not (desk.rig.home / "swaps").exists()
 
 
 def test_one_swap_is_open_at_a_time(desk: Desk) -> None:

@@ -96,6 +96,7 @@ def test_json_alone_on_stdout(home: Path, evolve: Evolve, words: tuple[str, ...]
         (("run", "start", "nope", "--reason", "x"), 3, "not_found"),
         (("candidate", "show", "nope"), 3, "not_found"),
         (("candidate", "diff", "nope"), 3, "not_found"),
+        (("candidate", "provenance", "nope"), 3, "not_found"),
         (("trial", "show", "nope"), 3, "not_found"),
         (("trial", "rerun", "nope", "x"), 3, "not_found"),
         (("approve", "nope", "--reason", "x"), 3, "not_found"),

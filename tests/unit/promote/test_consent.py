@@ -30,8 +30,9 @@ TARGET, BASE = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 def contents() -> dict[str, object]:
     diff = b"+ a line\n"
-    batch = {"cases": ["c1"]}
+    batch = {"cases": ["c1"], "graders_digest": digest({})}
     candidate = {
+        "run_id": new_id(),
         "image": TARGET,
         "base_image": BASE,
         "commit": "c" * 40,
@@ -44,6 +45,7 @@ def contents() -> dict[str, object]:
         "baseline_image": BASE,
         "batch_digest": digest(batch),
         "verdict": "converged",
+        "trials_digest": digest([]),
     }
     return {
         "candidate.json": candidate,
@@ -53,7 +55,6 @@ def contents() -> dict[str, object]:
         "diff.patch": diff,
         "workflow_graph.json": {},
         "capability_diff.json": {"added": []},
-        "provenance.json": {"subject": TARGET, "source_commit": "c" * 40},
     }
 
 
@@ -263,8 +264,6 @@ def test_every_file_of_the_bundle_is_hashed(tmp_path: Path, fields: dict[str, st
         ("report.json", "candidate_image"),
         ("report.json", "baseline_image"),
         ("report.json", "batch_digest"),
-        ("provenance.json", "subject"),
-        ("provenance.json", "source_commit"),
     ],
 )
 def test_objects_that_belong_to_another_candidate_are_refused(tmp_path: Path, name: str, key: str) -> None:
