@@ -81,6 +81,34 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
             + '        if Path(os.environ["STATE_DIR"], "brittle").exists():\n            status, reply = 500, {}\n',
         ),
     ),
+    "abrupt": (
+        (
+            "service/__main__.py",
+            "lambda *_: threading.Thread(target=server.shutdown).start()",
+            "lambda *_: os._exit(0)",
+        ),
+        (
+            "service/__main__.py",
+            TURN,
+            '        Path(os.environ["STATE_DIR"], f"begun-{request_id}").touch()\n        time.sleep(0.3)\n'
+            + TURN
+            + '        Path(os.environ["STATE_DIR"], f"begun-{request_id}").unlink()\n',
+        ),
+    ),
+    "lenient": (
+        ("service/turns.py", '"echo": lambda text: text,', '"echo": lambda text: "",'),
+        ("substrate.toml", 'expect = "{nonce}"', 'expect = "choices"'),
+    ),
+    "outgrows": (
+        ("service/state.py", "READS = (1,)\n", "READS = (1, 2)\n"),
+        (
+            "service/__main__.py",
+            TURN,
+            TURN
+            + '        if not session.startswith("probe-"):\n'
+            + '            self.server.agent.store.db.execute("PRAGMA user_version = 2")\n',
+        ),
+    ),
     "newer": (("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),),
     "lossy": (
         ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
@@ -92,7 +120,10 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
         ("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),
     ),
 }
-"""Candidates as edits of the tiny substrate: (file, text, replacement). Of the harness all kinds are good ones."""
+"""Candidates as edits of the tiny substrate: (file, text, replacement). Some that need a word: `abrupt` dies at once when
+asked to end and leaves a mark of each turn that it did not finish; `lenient` is wrong and brings canaries that don't mind;
+`outgrows` moves the state, on live turns only, to a schema that the base can't read.
+Of the harness all kinds are good ones."""
 GOOD_KINDS = ("good", "slow_boot")
 
 

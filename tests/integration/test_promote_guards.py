@@ -1,6 +1,8 @@
 """One guard of the promoter a test, quick enough to be tried against every seeded bug in `mutants/`."""
 
+import fcntl
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from promote_campaign import BROKEN, FORWARD, Overlap, Plan, Trial
-from promote_rig import Images, Rig, Traffic, make_approval, rig_in
+from promote_rig import Images, Rig, Traffic, make_approval, rig_in, until
 
 from evidence.canonical import canonical_json, digest, new_id
 from evidence.ledger import Ledger
@@ -20,7 +22,7 @@ from promote.bundle import BundleRefused
 from promote.generations import Generations
 from promote.journal import Journal
 from promote.keys import public_text, sign, sign_as
-from promote.live import Instances, Surroundings
+from promote.live import FenceFailed, Instances, Surroundings
 from promote.policy import ConsentPolicy, ConsentRefused, Person
 from promote.preflight import PreflightFailed, check, copied
 from promote.probe import ProbeFailed, _check_identity, beats
@@ -241,6 +243,17 @@ def test_a_second_writer_on_one_generation_does_not_start(desk: Desk) -> None:
     assert second.wait(10) == 97
 
 
+def test_a_writer_that_nobody_lists_is_known_by_its_lock(desk: Desk) -> None:
+    holder = os.open(desk.instances.generations.ctl(1) / ".lock", os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(FenceFailed, match=r"locked: \[1\]"):
+            desk.instances.fence(0.1, 0.2)
+    finally:
+        os.close(holder)
+    desk.instances.fence(0.1, 0.2)
+
+
 def test_a_lossy_schema_is_refused_whatever_was_approved(desk: Desk) -> None:
     base = Live(digest=desk.rig.images.digest("base"), generation=1, epoch=1)
     migrated = desk.instances.generations.data(1)
@@ -317,6 +330,32 @@ def test_no_user_reaches_an_image_that_was_not_probed(rig: Rig) -> None:
     assert {item.status for item in traffic.sent} == {200}
     states = [row["data"].get("state") for row in rig.client.watch(0)]  # type: ignore[attr-defined]
     assert "RELEASED" not in states
+
+
+def test_a_candidate_does_not_choose_the_canaries_that_it_must_pass(rig: Rig) -> None:
+    rig.install()
+    record = rig.finish(rig.promote("lenient"))
+    assert record.state == "rolled_back"
+    assert "canary" in record.reason
+
+
+def test_a_second_writer_does_not_survive_the_next_look(rig: Rig) -> None:
+    rig.install()
+    generations = Generations(rig.home / "promote" / "state")
+    generations.clone(1, 9, lambda _: None)
+    around = Surroundings(rig.service, rig.home / "stray", rig.home / "logs", None, {})
+    instances = Instances(rig.runtime, generations, around)
+    instances.start(Live(digest=rig.images.digest("base"), generation=9, epoch=99, boot_nonce="n"))
+    until(lambda: [writer.labels["evolve.generation"] for writer in instances.writers()] == ["1"], 15.0)
+
+
+def test_a_state_that_the_old_image_can_not_read_is_never_given_to_it(rig: Rig) -> None:
+    rig.install()
+    with Traffic(rig, clients=2, pause=0.03):
+        assert rig.finish(rig.promote("outgrows")).state == "committed"
+        record = rig.finish(rig.client.rollback("otto", "out of habit"))
+    assert (record.state, record.live_image) == ("closed", rig.images.digest("outgrows"))
+    assert "the old image can't open generation 2" in record.reason
 
 
 def test_a_kill_right_after_the_commit_leaves_the_new_image_live(rig: Rig) -> None:

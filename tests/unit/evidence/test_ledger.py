@@ -103,6 +103,19 @@ def test_every_kind_of_tampering_is_found(
         assert not ledger.verify(marks, key.public_key()).ok
 
 
+@pytest.mark.parametrize("column", ["ts", "kind", "who", "reason", "data", "prev_hash", "hash"])
+def test_every_field_of_an_entry_is_covered_by_its_hash(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "l.db"
+    filled(path)
+    db = sqlite3.connect(path)
+    with db:
+        other = '{"other":1}' if column == "data" else "other"
+        db.execute(f"UPDATE entries SET {column} = ? WHERE seq = 3", (other,))
+    db.close()
+    with Ledger(path) as ledger:
+        assert any(problem.startswith("entry 3") for problem in ledger.verify().problems)
+
+
 def test_truncate_and_append_is_found_by_the_checkpoint_only(tmp_path: Path, key: Ed25519PrivateKey) -> None:
     path, marks = tmp_path / "l.db", tmp_path / "marks"
     filled(path)

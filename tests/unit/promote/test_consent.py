@@ -252,6 +252,15 @@ def test_every_file_of_the_bundle_is_hashed(tmp_path: Path, fields: dict[str, st
         check(tmp_path / "bundle", good)
 
 
+@pytest.mark.parametrize("field", list(FILES.values()))
+def test_a_hash_that_differs_in_its_last_digit_alone_is_another_hash(
+    tmp_path: Path, fields: dict[str, str], field: str
+) -> None:
+    last = "0" if fields[field][-1] != "0" else "1"
+    with pytest.raises(BundleRefused, match=field):
+        check(tmp_path / "bundle", approval({**fields, field: fields[field][:-1] + last}))
+
+
 @pytest.mark.parametrize(
     ("name", "key"),
     [

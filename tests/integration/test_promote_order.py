@@ -1,0 +1,104 @@
+"""The order of things in a whole swap: what must have happened before what, and how often it may be tried again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from promote_campaign import FORWARD, Plan, Trial
+from promote_rig import Images, Rig, Traffic, rig_in, until
+
+from evidence.ledger import Ledger
+from promote.journal import checkpoint_of
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return Images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def rig(images: Images, tmp_path: Path) -> Iterator[Rig]:
+    with rig_in(tmp_path / "rig", images, bake_seconds=0.3, bake_turns=6) as made:
+        yield made
+
+
+def starts(rig: Rig) -> list[int]:
+    """The epoch of every start that the promoter recorded, in order."""
+    found: dict[str, int] = {}
+    with Ledger(rig.home / "promote" / "ledger.db", create=False) as ledger:
+        for entry in ledger.entries():
+            value = entry.data.get("value") if entry.kind == "ledger.pointer" else None
+            if isinstance(value, dict):
+                back = value.get("rollback") or {}
+                for live in (value, value.get("candidate") or {}, back.get("live") or {}):
+                    if live.get("boot_nonce"):
+                        found.setdefault(str(live["boot_nonce"]), int(live["epoch"]))
+    return list(found.values())
+
+
+def head_and_cover(rig: Rig) -> tuple[int, int]:
+    """Rows in the promoter's ledger, and how many of them its newest checkpoint covers."""
+    with Ledger(rig.home / "promote" / "ledger.db", create=False) as ledger:
+        return ledger.head()[0], checkpoint_of(rig.home / "checkpoints")
+
+
+def test_every_start_has_an_epoch_above_all_before_it(rig: Rig) -> None:
+    rig.install()
+    with Traffic(rig, clients=2):
+        assert rig.finish(rig.promote("good")).state == "committed"
+        assert rig.finish(rig.client.rollback("otto", "drill")).state == "rolled_back"
+    epochs = starts(rig)
+    assert len(epochs) == 3
+    assert epochs == sorted(set(epochs))
+
+
+def test_turns_in_flight_end_before_the_old_instance_does(rig: Rig) -> None:
+    rig.install("abrupt")
+    with Traffic(rig, clients=3, pause=0.0) as traffic:
+        assert rig.finish(rig.promote("good")).state == "committed"
+    old = rig.home / "promote" / "state" / "gen-1" / "data"
+    assert list(old.glob("begun-*")) == []
+    assert traffic.lost_or_doubled() == []
+
+
+def test_the_last_known_good_is_the_old_image_until_the_commit(rig: Rig) -> None:
+    rig.install()
+    swap = rig.promote("good", bake_seconds=60.0)
+    until(lambda: (rig.client.status()["open"] or {}).get("state") == "BAKE", 20.0)  # type: ignore[attr-defined]
+    assert rig.live_image() == rig.images.digest("base")
+    rig.client.rollback("otto", "seen enough")
+    assert rig.finish(swap).state == "rolled_back"
+
+
+def test_no_request_reaches_the_new_image_before_its_release_is_recorded(rig: Rig) -> None:
+    rig.install()
+    result = Trial(rig, Plan(FORWARD, ("RELEASED.before",))).run()
+    assert result.hit == ["RELEASED.before"]
+    assert (result.state, result.problems) == ("rolled_back", [])
+
+
+@pytest.mark.parametrize(("point", "state"), [("BAKE.begun", "rolled_back"), ("PREFLIGHT.intent", "closed")])
+def test_what_was_interrupted_three_times_is_not_tried_again(rig: Rig, point: str, state: str) -> None:
+    rig.install()
+    result = Trial(rig, Plan(FORWARD, (point,) * 3)).run()
+    assert len(result.hit) == 3
+    assert (result.state, result.problems) == (state, [])
+
+
+def test_the_checkpoint_covers_the_row_that_ended_the_swap(rig: Rig) -> None:
+    rig.install()
+    rig.kill_promoter()
+    rig.start_promoter(PROMOTE_KILL_AT="TERMINAL.checkpoint:1")
+    until(rig.client.status, 10.0)
+    with Traffic(rig, clients=2):
+        rig.promote("good")
+        assert rig.promoter_process is not None
+        assert rig.promoter_process.wait(60) == -9
+    head, covered = head_and_cover(rig)
+    assert head == covered
+
+
+def test_a_checkpoint_that_a_kill_prevented_is_made_at_rest(rig: Rig) -> None:
+    rig.install()
+    assert Trial(rig, Plan(FORWARD, ("COMMITTED.done",))).run().problems == []
+    until(lambda: len(set(head_and_cover(rig))) == 1, 15.0)
