@@ -66,6 +66,7 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/pytest tests -m soak
+	$(BIN)/python tests/mutants/run.py
 
 clean:
 	rm -rf .venv

@@ -13,7 +13,6 @@ from containers.docker_options import DockerOptions
 LONGEST = (
     "test_promote_kills.py",
     "test_promote_docker_trouble.py",
-    "test_promote_mutants.py",
     "test_gate_attacks.py",
     "test_gate_fresh_cheats.py",
     "test_gate_corpus.py",

@@ -334,7 +334,8 @@ def test_no_user_reaches_an_image_that_was_not_probed(rig: Rig) -> None:
 
 def test_a_candidate_does_not_choose_the_canaries_that_it_must_pass(rig: Rig) -> None:
     rig.install()
-    record = rig.finish(rig.promote("lenient"))
+    with Traffic(rig, clients=2):
+        record = rig.finish(rig.promote("lenient"))
     assert record.state == "rolled_back"
     assert "canary" in record.reason
 

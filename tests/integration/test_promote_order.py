@@ -9,6 +9,7 @@ from promote_rig import Images, Rig, Traffic, rig_in, until
 
 from evidence.ledger import Ledger
 from promote.journal import checkpoint_of
+from promote.wire import Unreachable
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,25 @@ def test_what_was_interrupted_three_times_is_not_tried_again(rig: Rig, point: st
     result = Trial(rig, Plan(FORWARD, (point,) * 3)).run()
     assert len(result.hit) == 3
     assert (result.state, result.problems) == (state, [])
+
+
+def test_a_swap_whose_envelope_is_gone_never_touches_production(rig: Rig) -> None:
+    rig.install()
+    rig.kill_promoter()
+    rig.start_promoter(PROMOTE_KILL_AT="ACCEPTED.done:1")
+    until(rig.client.status, 10.0)
+    with Traffic(rig, clients=2) as traffic:
+        with pytest.raises(Unreachable):
+            rig.promote("good")
+        (envelope,) = (rig.home / "promote" / "swaps").glob("*.intoto.jsonl")
+        envelope.unlink()
+        rig.kill_promoter()
+        rig.start_promoter()
+        until(rig.client.status, 10.0)
+        record = rig.finish(envelope.name.split(".")[0])
+    assert record.state == "closed"
+    assert "provenance of swap" in record.reason
+    assert {item.status for item in traffic.sent} == {200}
 
 
 def test_the_checkpoint_covers_the_row_that_ended_the_swap(rig: Rig) -> None:

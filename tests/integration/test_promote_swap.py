@@ -262,7 +262,8 @@ def test_too_little_disk_closes_the_swap(images: Images, tmp_path: Path) -> None
         rig.write_configs = lambda: (rig.home / "promoter.json").write_text(huge)  # type: ignore[method-assign]
         rig.start_promoter()
         until(rig.client.status, 10.0)
-        record = rig.finish(rig.promote("good"))
+        with Traffic(rig, clients=2):
+            record = rig.finish(rig.promote("good"))
         assert record.state == "closed"
         assert "disk" in record.reason
         assert rig.ask("echo hi", "s1")[0] == 200
