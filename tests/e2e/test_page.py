@@ -259,6 +259,7 @@ def test_an_approval_by_keyboard_alone(browser: Browser, address: str, world: Wo
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(address)
+        page.locator("#person:focus").wait_for()
         page.keyboard.type("ada")
         tab_to(page, "Passphrase")
         page.keyboard.type(PASSPHRASE)
