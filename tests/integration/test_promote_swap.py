@@ -234,10 +234,15 @@ def test_of_eight_promoters_one_acts(rig: Rig) -> None:
     argv = [sys.executable, "-m", "promote.promoter", "--config", str(rig.home / "promoter.json")]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     rivals = [subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) for _ in range(7)]
-    for rival in rivals:
-        _, words = rival.communicate(timeout=60)
-        assert rival.returncode == 4
-        assert "another promoter acts" in words
+    try:
+        for rival in rivals:
+            _, words = rival.communicate(timeout=30)
+            assert rival.returncode == 4
+            assert "another promoter acts" in words
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.communicate()
     assert rig.promoter_process is not None
     assert rig.promoter_process.poll() is None
     assert len(one_writer(rig)) == 1
