@@ -41,8 +41,8 @@ class HookRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        if self._process is not None:
-            _end(self._process)
+        if self._process is not None and self._process.poll() is None:
+            _end(self._process)  # one that was reaped may have given its number to another
         if self._hooks:
             self._thread.join()
 
@@ -73,6 +73,8 @@ class HookRunner:
             )
         except OSError as error:
             return f"cannot be run: {error.strerror}"
+        if self._over.is_set():  # set before this process could be seen
+            _end(process)
         try:
             said, _ = process.communicate(timeout=hook.timeout_seconds)
         except subprocess.TimeoutExpired:
