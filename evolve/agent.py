@@ -164,7 +164,7 @@ def status(product: Product) -> dict[str, object]:
     edge, inbox = _edge(product).status(), product.settings.inbox
     return {
         "running": True,
-        "url": f"http://{edge.host}:{edge.port}",
+        "url": edge.url,
         "inbox": f"http://{inbox.host}:{inbox.port}" if inbox.port else None,
         "held": edge.held,
         "inflight": edge.inflight,

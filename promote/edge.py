@@ -66,6 +66,11 @@ class EdgeStatus:
     oldest_seconds: float
     parked: int
 
+    @property
+    def url(self) -> str:
+        """Where requests arrive."""
+        return f"http://{self.host}:{self.port}"
+
 
 class Edge(Protocol):
     """What the promoter asks of whatever stands in front. Every call is level-wise: twice is once."""

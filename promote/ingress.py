@@ -199,15 +199,10 @@ def _error(status: int, why: str) -> Response:
 def serve(config: IngressConfig) -> None:
     """Until SIGTERM. Raises OSError and sqlite3.Error."""
     edge = edge_at(config.edge, config.edge_control, config.edge_state)
-
-    def find_edge() -> str:
-        status = edge.status()
-        return f"http://{status.host}:{status.port}"
-
     inbox = Inbox(config.database, config.most)
     try:
         uvicorn.run(
-            Ingress(config, inbox, find_edge).app(),
+            Ingress(config, inbox, lambda: edge.status().url).app(),
             host=config.host,
             port=config.port,
             log_level="warning",

@@ -179,8 +179,7 @@ def _bake(parts: Parts, opened: OpenSwap) -> None:
         parts.bake, opened.baseline, opened.bake_seconds, opened.bake_turns, parts.timing.bake_limit_seconds
     )
     parts.journal.reach("BAKE.begun")
-    status = parts.edge.status()
-    told = {"EVOLVE_URL": f"http://{status.host}:{status.port}", "EVOLVE_IMAGE": opened.target}
+    told = {"EVOLVE_URL": parts.edge.status().url, "EVOLVE_IMAGE": opened.target}
     with HookRunner(parts.hooks, told) as hooks:
         why = _watch(parts, opened, bake, hooks)
     parts.journal.reach("BAKE.judged")

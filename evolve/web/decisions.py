@@ -13,7 +13,17 @@ from starlette.responses import Response
 from evolve.errors import EvolveError, NotFound
 from evolve.story import Story, candidate_story
 from evolve.views import SwapView, get_swap
-from evolve.web.desk import Actor, Desk, address_of, desk_of, may_decide, retry_after, say_wait, see_other
+from evolve.web.desk import (
+    Actor,
+    Desk,
+    address_of,
+    desk_of,
+    may_decide,
+    retry_after,
+    say_wait,
+    see_other,
+    sentence,
+)
 from evolve.web.diffs import read_diff
 
 router = APIRouter(dependencies=[Depends(may_decide)])
@@ -52,7 +62,7 @@ def approve(
             confirm_digest=digits,
         )
     except EvolveError as error:
-        return _again(desk, actor, story, (409, _sentence(error)), reason)
+        return _again(desk, actor, story, (409, sentence(error)), reason)
     return see_other(f"/candidates/{candidate_id}#decision")
 
 
@@ -71,7 +81,7 @@ def decline(
     try:
         desk.consent.decline(candidate_id, person=actor.person, reason=reason.strip())
     except EvolveError as error:
-        return _again(desk, actor, story, (409, _sentence(error)), reason)
+        return _again(desk, actor, story, (409, sentence(error)), reason)
     return see_other(f"/candidates/{candidate_id}#decision")
 
 
@@ -163,7 +173,3 @@ def act_of(deed: str, story: Story) -> str:
     report = story.report.digest if story.report else ""
     approval = story.candidate.approval_digest or ""
     return f"{deed} {story.candidate.id} {story.candidate.image} {report} {approval}"
-
-
-def _sentence(error: EvolveError) -> str:
-    return f"{error.message} ({error.hint})" if error.hint else error.message

@@ -155,5 +155,10 @@ def new_visitor() -> str:
     return secrets.token_urlsafe(24)
 
 
+def sentence(error: EvolveError) -> str:
+    """What went wrong and what to do, in one."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
 def see_other(path: str) -> RedirectResponse:
     return RedirectResponse(path, status_code=303)

@@ -21,6 +21,7 @@ from evolve.web.desk import (
     retry_after,
     say_wait,
     see_other,
+    sentence,
     signed_in,
 )
 from evolve.web.pages import LIVE_SECONDS, STATIC_AGE, wants_live
@@ -83,8 +84,7 @@ def roll_back(
     try:
         return see_other(f"/swaps/{desk.consent.roll_back(person=actor.person, reason=reason.strip())}")
     except EvolveError as refused:
-        error = f"{refused.message} ({refused.hint})" if refused.hint else refused.message
-        return _page(desk, actor, request, swap_id, status=409, error=error, reason=reason)
+        return _page(desk, actor, request, swap_id, status=409, error=sentence(refused), reason=reason)
 
 
 def offers_rollback(desk: Desk, view: SwapView) -> bool:
