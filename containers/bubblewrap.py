@@ -75,7 +75,9 @@ class BubblewrapRuntime:
     def capabilities(self) -> Capabilities:
         return describe(self._mode, self.groups)
 
-    def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
+    def build(
+        self, tree: Path, manifest: SubstrateManifest, labels: Mapping[str, str] | None = None
+    ) -> ImageRef:
         files = images.source_files(tree)
         layer = None
         if manifest.lock_file is not None:
@@ -90,6 +92,7 @@ class BubblewrapRuntime:
             interpreter=self._interpreter,
             shim=self._shims.current(),
             substrate=manifest.model_dump(mode="json"),
+            labels=dict(labels or {}),
         )
         return self._images.add(tree, replace(parts, digest=images.digest_of(parts)), self._compile)
 

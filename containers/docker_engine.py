@@ -108,7 +108,9 @@ class DockerRuntime:
             cgroups=(),
         )
 
-    def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
+    def build(
+        self, tree: Path, manifest: SubstrateManifest, labels: Mapping[str, str] | None = None
+    ) -> ImageRef:
         files = images.source_files(tree)
         layer = None
         if manifest.lock_file is not None:
@@ -122,7 +124,7 @@ class DockerRuntime:
             images.freeze(app, files, "/app", self._compile)
             with self._calls() as api:
                 ground = self._images.ground(api, self._shim(), layer.path if layer else None)
-                return ImageRef(self._images.add(api, ground, app, manifest.model_dump(mode="json")))
+                return ImageRef(self._images.add(api, ground, app, manifest, labels or {}))
         finally:
             images.discard(staging)
 

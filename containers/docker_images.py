@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ from docker.errors import ImageNotFound
 from containers.docker_spec import LABEL
 from containers.images import MAX_BYTES, canonical, is_bytecode
 from containers.runtime import ImageMissing, RuntimeBroken
+from containers.substrate import SubstrateManifest
 
 SUBSTRATE = LABEL + "substrate"
 """The label that holds the substrate's manifest as JSON."""
@@ -54,12 +55,19 @@ class DockerImages:
                     _add_tree(archive, deps, "deps")
             return self._add(api, self._base, layer, {})
 
-    def add(self, api: APIClient, ground: str, app: Path, substrate: Mapping[str, Any]) -> str:
-        """Id of a substrate's image."""
+    def add(
+        self, api: APIClient, ground: str, app: Path, manifest: SubstrateManifest, origin: Mapping[str, str]
+    ) -> str:
+        """Id of a substrate's image. `origin`: labels for people, beside the numbers of its state's schema."""
         with tempfile.TemporaryFile() as layer:
             with _archive(layer) as archive:
                 _add_tree(archive, app, "app")
-            return self._add(api, ground, layer, {SUBSTRATE: canonical(substrate).decode()})
+            schema = manifest.state_schema
+            shown = {**origin, "state.reads": _numbers(schema.reads), "state.writes": str(schema.writes)}
+            labels = {SUBSTRATE: canonical(manifest.model_dump(mode="json")).decode()}
+            return self._add(
+                api, ground, layer, labels | {LABEL + "image." + name: text for name, text in shown.items()}
+            )
 
     def substrate(self, api: APIClient, digest: str) -> dict[str, Any]:
         """What the image says of its service. Raises ImageMissing when it is not here, or none of ours."""
@@ -143,6 +151,10 @@ class DockerImages:
                 "the engine gave the image another id than its content has: it keeps images in containerd; "
                 'set "features": {"containerd-snapshotter": false} in its daemon.json'
             ) from None
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _archive(file: IO[bytes]) -> tarfile.TarFile:

@@ -42,6 +42,7 @@ class StoredImage:
     interpreter: str
     shim: str
     substrate: dict[str, Any]
+    labels: dict[str, str]
 
 
 def canonical(value: object) -> bytes:
@@ -52,10 +53,11 @@ def digest_of(image: StoredImage) -> str:
     covered = {
         "files": image.files,
         "interpreter": image.interpreter,
+        "labels": image.labels,
         "layer": image.layer_digest,
         "shim": image.shim,
         "substrate": image.substrate,
-        "v": 1,
+        "v": 2,
     }
     return "sha256:" + hashlib.sha256(canonical(covered)).hexdigest()
 

@@ -154,11 +154,15 @@ class Runtime(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def build(self, tree: Path, manifest: SubstrateManifest) -> ImageRef:
+    def build(
+        self, tree: Path, manifest: SubstrateManifest, labels: Mapping[str, str] | None = None
+    ) -> ImageRef:
         """Freeze `tree` (a plain directory, already judged by the guard) and its dependency layer into an
         image.
 
-        The same bytes give the same digest. Raises RuntimeBroken; leaves nothing half-built.
+        `labels` say where it comes from (`commit`, `run`, `batch`), for people who look at the engine's images; nothing
+        decides by them and nothing inside sees them. The same bytes with the same labels give the same digest.
+        Raises RuntimeBroken; leaves nothing half-built.
         """
 
     def start(self, image: ImageRef | None, spec: InstanceSpec) -> Instance:

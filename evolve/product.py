@@ -19,6 +19,7 @@ from evidence.store import Store, StoreError
 from evolve import worktree
 from evolve.errors import BadInput, Broken, Refused
 from evolve.home import require_home
+from evolve.images import build_commit
 from evolve.migrations import upgrade
 from evolve.service import Paths
 from evolve.settings import Settings, load_settings
@@ -117,14 +118,21 @@ class Product:
 
     def build_main(self) -> ImageRef:
         """The image of the substrate's `main`."""
+        return self.build(worktree.head(self.settings.substrate_repository))
+
+    def build(self, commit: str, run_id: str | None = None, batch_digest: str | None = None) -> ImageRef:
+        """The image of a commit; with the run and the batch that made it, where it is a candidate's."""
         repository = self.settings.substrate_repository
         with tempfile.TemporaryDirectory(prefix="build-") as folder:
             tree = Path(folder) / "tree"
-            worktree.export_tree(repository, worktree.head(repository), tree)
             try:
-                return self.runtime.build(tree, self.manifest)
+                return build_commit(
+                    self.runtime, repository, commit, tree, run_id=run_id, batch_digest=batch_digest
+                )
+            except ManifestError as error:
+                raise BadInput(str(error)) from None
             except RuntimeBroken as error:
-                raise Broken(f"the substrate can't be built: {error}") from None
+                raise Broken(f"commit {commit[:12]} can't be built: {error}") from None
 
     def ask_promoter(self, question: Callable[[PromoterClient], T]) -> T:
         """One call to the promoter, its refusals and silence turned into errors for people."""

@@ -171,6 +171,26 @@ def provenance(candidate_id: str, out: Path | None, as_json: bool) -> None:
         say(f"wrote {out}")
 
 
+@candidate.command()
+@click.argument("candidate_id")
+@json_option
+def rebuild(candidate_id: str, as_json: bool) -> None:
+    """Build the image again from its commit, after it was removed from the engine."""
+    with open_product() as product:
+        row = _row(product, candidate_id)
+        stored = Candidate.model_validate_json(product.store.blobs.get(row.candidate_blob))
+        image = product.build(stored.commit, stored.run_id, stored.batch_digest)
+    if image.digest != row.image:
+        raise Refused(
+            f"commit {stored.commit[:12]} gives {image.digest} today, not {row.image}",
+            hint="base image, interpreter or dependencies are others than then: start a new run, nothing else may run",
+        )
+    if as_json:
+        print_json({"candidate": candidate_id, "image": image.digest})
+    else:
+        say(f"image {image.digest} is there")
+
+
 def _row(product: Product, candidate_id: str) -> CandidateRow:
     with product.store.read() as session:
         return runs.get_candidate(session, candidate_id)

@@ -1,13 +1,12 @@
 """Build: the commit's tree becomes an image; from here on a candidate is a digest."""
 
-import shutil
-
 from sqlmodel import select
 
 from evidence.canonical import canonical_json, new_id
 from evolve import worktree
 from evolve.candidate import Candidate
 from evolve.context import RunContext
+from evolve.images import build_commit
 from evolve.stages.models import Built, Implemented
 from evolve.tables import CandidateRow
 
@@ -17,11 +16,14 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
     if done.commit is None:
         raise ValueError("nothing to build: code_review must have refused an empty diff")
     repository, base = context.settings.substrate_repository, context.batch.baseline_commit
-    tree = context.folder / f"build-{iteration}"
-    shutil.rmtree(tree, ignore_errors=True)
-    worktree.export_tree(repository, done.commit, tree)
-    image = context.runtime.build(tree, context.manifest)
-    shutil.rmtree(tree, ignore_errors=True)
+    image = build_commit(
+        context.runtime,
+        repository,
+        done.commit,
+        context.folder / f"build-{iteration}",
+        run_id=context.run_id,
+        batch_digest=context.batch.digest,
+    )
     changes = worktree.changes(repository, base, done.commit)
     candidate = Candidate(
         id=_candidate_id(context, iteration),

@@ -110,6 +110,18 @@ def test_an_image_survives_a_prune_and_is_missed_once_it_is_removed(
     assert again == image  # the same bytes are the same image, also for another engine
 
 
+def test_an_image_says_where_it_comes_from(
+    runtime: DockerRuntime, docker_options: DockerOptions, tmp_path: Path
+) -> None:
+    origin = {"commit": "c0ffee", "run": "r1", "batch": "b1"}
+    image = runtime.build(make_tree(tmp_path / "labelled"), MANIFEST, origin)
+    with client(docker_options) as one:
+        labels = one.images.get(image.digest).labels
+    prefix = "evolve.engine.image."
+    shown = {name.removeprefix(prefix): text for name, text in labels.items() if name.startswith(prefix)}
+    assert shown == {**origin, "state.reads": "1", "state.writes": "1"}
+
+
 def test_an_image_of_somebody_else_does_not_start(
     runtime: DockerRuntime, docker_options: DockerOptions, tmp_path: Path
 ) -> None:

@@ -189,6 +189,10 @@ def test_the_same_tree_is_the_same_image_and_comes_out_as_it_went_in(built: Buil
     assert runtime.build(make_tree(tmp_path / "again"), MANIFEST) == image
     assert runtime.build(make_tree(tmp_path / "other", SERVICE + "\n"), MANIFEST) != image
     assert runtime.build(make_tree(tmp_path / "m"), MANIFEST.model_copy(update={"preload": ()})) != image
+    origin = {"commit": "c0ffee", "run": "r1"}
+    labelled = runtime.build(make_tree(tmp_path / "n"), MANIFEST, origin)
+    assert labelled not in (image, runtime.build(make_tree(tmp_path / "o"), MANIFEST, {"commit": "c0ffee"}))
+    assert labelled == runtime.build(make_tree(tmp_path / "p"), MANIFEST, dict(reversed(origin.items())))
     runtime.export(image, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["service.py"]
     assert (tmp_path / "out" / "service.py").read_text() == SERVICE

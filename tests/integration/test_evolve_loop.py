@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from evolve_world import APPROVER, PASSPHRASE, Users, World, ask, running
 
+from containers.shim.files import wipe
+
 
 @pytest.fixture(scope="module")
 def live(sealed_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, str]]:
@@ -98,6 +100,13 @@ def look_at(world: World, candidate: dict[str, Any], folder: Path) -> None:
     world.ok("candidate", "export", candidate["id"], "--branch", "fix/sum")
     assert git(world, "rev-parse", "fix/sum").strip() == candidate["commit"]
     world.refused(2, "bad_input", "candidate", "export", candidate["id"], "--branch", "fix/sum")
+    image = world.home / "images" / candidate["image"].removeprefix("sha256:")
+    wipe(str(image))
+    image.rmdir()
+    case = world.ok("trial", "show", candidate["id"])[0]["case_id"]
+    gone = world.refused(5, "broken", "trial", "rerun", candidate["id"], case)
+    assert "build it again" in gone["message"]
+    assert world.ok("candidate", "rebuild", candidate["id"])["image"] == candidate["image"]
     case = world.ok("trial", "show", candidate["id"])[0]["case_id"]
     again = world.ok("trial", "rerun", candidate["id"], case)
     assert [(t["arm"], t["outcome"]) for t in again] in (

@@ -21,6 +21,7 @@ PARTS = StoredImage(
     interpreter="i",
     shim="s",
     substrate={"name": "x"},
+    labels={},
 )
 
 
