@@ -218,17 +218,28 @@ class Ledger:
         return signed
 
     def verify(self, checkpoints: Path | None = None, key: Ed25519PublicKey | None = None) -> Verification:
-        """Read it all again: chain, order, pointers, single-use keys, checkpoints. A bad file is an answer,
-        never an exception."""
+        """Read it all again: chain, order, pointers, single-use keys, checkpoints, as they are at one moment, whoever writes
+        meanwhile. A bad file is an answer, never an exception."""
+        marks = _checkpoints_in(checkpoints)
         try:
-            with self._reading() as db:
+            with self._snapshot() as db:
                 rows, problems = _check_chain(db)
                 problems += _check_folds(db)
         except (LedgerBroken, ValueError) as error:
             return Verification(False, 0, (f"unreadable: {error}",))
-        found, notes = _check_checkpoints([row[1] for row in rows], checkpoints, key)
+        found, notes = _check_checkpoints([row[1] for row in rows], marks, key)
         problems += found
         return Verification(not problems, len(rows), tuple(problems), tuple(notes))
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -310,26 +321,38 @@ def _check_folds(db: sqlite3.Connection) -> list[str]:
     return problems
 
 
-def _check_checkpoints(
-    hashes: list[str], folder: Path | None, key: Ed25519PublicKey | None
-) -> tuple[list[str], list[str]]:
+def _checkpoints_in(folder: Path | None) -> list[tuple[str, bytes]]:
+    """Name and content. Read before the rows: one that is signed meanwhile covers rows that are not looked at."""
     paths = sorted(folder.glob("*.json")) if folder is not None and folder.is_dir() else []
-    if not paths:
+    return [(path.name, _content(path)) for path in paths]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _check_checkpoints(
+    hashes: list[str], marks: list[tuple[str, bytes]], key: Ed25519PublicKey | None
+) -> tuple[list[str], list[str]]:
+    if not marks:
         return [], ["no checkpoints: a missing tail can't be ruled out"]
     if key is None:
         return [], ["no key: checkpoints were not checked"]
     problems = []
-    for path in paths:
+    for name, content in marks:
         try:
-            mark = Checkpoint.model_validate_json(path.read_bytes())
+            mark = Checkpoint.model_validate_json(content)
             key.verify(bytes.fromhex(mark.signature), mark.signed_bytes)
         except (ValidationError, ValueError, InvalidSignature):
-            problems.append(f"checkpoint {path.name}: not signed by this ledger's key")
+            problems.append(f"checkpoint {name}: not signed by this ledger's key")
             continue
         if mark.size > len(hashes):
             problems.append(
-                f"checkpoint {path.name}: {mark.size} entries then, {len(hashes)} now: the tail is missing"
+                f"checkpoint {name}: {mark.size} entries then, {len(hashes)} now: the tail is missing"
             )
         elif mark.size and hashes[mark.size - 1] != mark.head:
-            problems.append(f"checkpoint {path.name}: entry {mark.size} is not the one that was signed")
+            problems.append(f"checkpoint {name}: entry {mark.size} is not the one that was signed")
     return problems, []

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -223,3 +224,30 @@ def test_whatever_json_is_appended_verifies_and_reads_back(
             ledger.append("fact", row)
         assert [entry.data for entry in ledger.entries()] == rows
         assert ledger.verify().ok
+
+
+def test_a_ledger_that_somebody_writes_meanwhile_is_not_called_damaged(
+    tmp_path: Path, key: Ed25519PrivateKey
+) -> None:
+    path, checkpoints, over = tmp_path / "l.db", tmp_path / "checkpoints", threading.Event()
+    filled(path, 200)
+
+    def write() -> None:
+        with Ledger(path) as ledger:
+            number = 0
+            while not over.is_set():
+                number += 1
+                with ledger.transaction() as txn:
+                    txn.set_pointer("open", {"number": number})
+                    txn.use_once("nonce", str(number))
+                ledger.checkpoint(checkpoints, key)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with Ledger(path) as ledger:
+            for _ in range(40):
+                assert ledger.verify(checkpoints, key.public_key()).problems == ()
+    finally:
+        over.set()
+        writer.join()
