@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -162,6 +162,9 @@ class BubblewrapRuntime:
         target.mkdir(parents=True, exist_ok=True)
         entries = [*stored.files, *(stored.compiled if bytecode else ())]
         images.copy_entries(self._images.path(image.digest) / "app", target, entries)
+
+    def keep(self, images: Collection[ImageRef], owner: str) -> None:
+        """Images are files that nobody else tidies."""
 
     def observe(self, record: Record) -> InstanceStatus:
         running = record.init.alive()

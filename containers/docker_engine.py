@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ import requests
 from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 
-from containers import images, layers, prepare, processes
+from containers import docker_keep, images, layers, prepare, processes
 from containers.bytecode import compile_tree
 from containers.docker_attach import Attached
 from containers.docker_images import DockerImages
@@ -198,6 +198,12 @@ class DockerRuntime:
         with self._calls() as api:
             self._images.substrate(api, image.digest)
             self._images.export(api, image.digest, target, bytecode)
+
+    def keep(self, images: Collection[ImageRef], owner: str) -> None:
+        """Whoever keeps images also keeps what new ones are built on."""
+        wanted = {image.digest for image in images}
+        with self._calls() as api:
+            docker_keep.keep(api, f"{self._tag} {owner}", wanted | {self._base} if wanted else wanted)
 
     def observe(self, instance: DockerInstance) -> InstanceStatus:
         state = self._state(instance.container)

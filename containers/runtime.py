@@ -11,7 +11,7 @@ Errors
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal, Protocol
@@ -193,3 +193,7 @@ class Runtime(Protocol):
 
     def export(self, image: ImageRef, target: Path, *, bytecode: bool = False) -> None:
         """Write the image's tree into the empty directory `target`; with what was compiled at its build if asked."""
+
+    def keep(self, images: Collection[ImageRef], owner: str) -> None:
+        """Whoever tidies the engine leaves exactly these images of `owner`, though nothing runs from them. Images that are
+        gone already are left out. Idempotent."""

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -12,9 +13,10 @@ from pathlib import Path
 import docker
 import pytest
 from docker.errors import DockerException
-from docker_engine import OwnEngine, own_engine
+from docker_engine import NAME, OwnEngine, own_engine
 from promote_rig import Images, Rig, Traffic, rig_in, until
 
+from containers.docker_keep import KEEPS
 from containers.runtime import RuntimeBroken
 from evidence.ledger import Ledger
 from promote.wire import Refused
@@ -183,3 +185,40 @@ def test_a_promoter_without_an_engine_ends_with_one_line_and_one_with_it_brings_
     engine.start()
     rig.start_promoter()
     assert until(lambda: rig.ask("echo hi", "s")[0] == 200, 60)
+
+
+def prune_everything(engine: OwnEngine) -> None:
+    """What an operator types when the disk is full."""
+    argv = ["docker", "--host", engine.host, "system", "prune", "--all", "--force", "--volumes"]
+    subprocess.run(argv, check=True, capture_output=True, timeout=120)
+
+
+def keepers(client: docker.DockerClient) -> set[str]:
+    """The images that are kept, but for the one that all others are built on."""
+    kept = {one.attrs["Image"] for one in client.containers.list(filters={"label": KEEPS})}
+    return kept - {client.images.get(NAME).id}
+
+
+def test_a_prune_of_the_whole_engine_leaves_what_a_rollback_needs_and_nothing_for_ever(
+    rig: Rig, engine: OwnEngine, client: docker.DockerClient
+) -> None:
+    base, good, other = (rig.images.digest(kind) for kind in ("base", "good", "slow_boot"))
+    with Traffic(rig, clients=2, pause=0.05) as traffic:
+        swap = rig.promote("good", bake_seconds=60.0)
+        until(lambda: "BAKE" in states(rig), 60)
+        prune_everything(engine)
+        rig.client.rollback("otto", "seen enough", swap)
+        assert rig.finish(swap).live_image == base
+        rig.images.build_again("good")
+        assert rig.finish(rig.promote("good")).state == "committed"
+        until(lambda: keepers(client) == {base, good}, 30)
+        engine.kill()
+        engine.start()
+        until(lambda: keepers(client) == {base, good}, 60)
+        until(lambda: image_that_runs(client) == [good], 60)
+        prune_everything(engine)
+        assert rig.finish(rig.client.rollback("otto", "out of habit"), 90).live_image == base
+        rig.images.build_again("slow_boot")
+        assert rig.finish(rig.promote("slow_boot")).state == "committed"
+        until(lambda: keepers(client) == {base, other}, 30)
+    require_sound(rig, client, traffic)
