@@ -8,13 +8,15 @@ from containers.substrate import SubstrateManifest
 from evidence import queries
 from evolve import evolution
 from evolve.arenas import open_arena
-from evolve.cli.context import open_product
+from evolve.cli.context import open_product, person
 from evolve.cli.output import json_option, print_json, print_table, say
 from evolve.coding import get_coder
 from evolve.coding.protocol import Missing
 from evolve.errors import Broken, NeedsConsent
 from evolve.product import Product
+from evolve.settings import ConsentSection
 from promote.haproxy_files import MISSING, REMEDY, find_haproxy
+from promote.policy import MAY_APPROVE
 from promote.settings import EdgeKind
 from trial.standing import baseline_against_itself, do_nothing
 
@@ -30,6 +32,7 @@ def doctor(deep: bool, quick: bool, as_json: bool) -> None:
         findings = check_engine(
             settings.home, runtime=settings.runtime, docker=settings.docker, thorough=not quick
         )
+        findings += check_approvers(settings.consent, person(None))
         findings += check_edge(settings.edge.kind, find_haproxy())
         findings += check_substrate(product.manifest)
         findings += check_coders(product)
@@ -55,6 +58,23 @@ def check_edge(kind: EdgeKind, haproxy: str | None) -> list[Finding]:
     if kind == "embedded":
         return []
     return [Finding("edge.haproxy", haproxy is not None, haproxy or f"{MISSING}; {REMEDY}")]
+
+
+def check_approvers(consent: ConsentSection, asker: str) -> list[Finding]:
+    """Whether enough people may approve what `asker` asks for: who asked does not count, but under `solo`."""
+    may = {name for name, known in consent.people.items() if MAY_APPROVE & set(known.roles)}
+    others = may if consent.policy == "solo" else may - {asker}
+    kinds = (
+        ("consent.approvers", "a candidate", 1),
+        ("consent.two", "a candidate with more capabilities, another state schema or a lossy rollback", 2),
+    )
+    found = []
+    for name, what, least in kinds:
+        needed = max(least, consent.approvers_needed)
+        lacking = f"{what} needs {needed} approvers, {len(others)} may approve what {asker} asks for: `evolve people add`"
+        enough = len(others) >= needed
+        found.append(Finding(name, enough, "" if enough else lacking, "warning"))
+    return found
 
 
 def check_substrate(manifest: SubstrateManifest) -> list[Finding]:
