@@ -16,12 +16,14 @@ from evidence.canonical import digest, new_id, utcnow
 from evidence.cases import SealedBatch
 from evolve import runs, signatures, worktree
 from evolve.candidate import Candidate
-from evolve.errors import BadInput, EvolveError, NeedsConsent, Refused
+from evolve.errors import BadInput, Broken, EvolveError, NeedsConsent, Refused
 from evolve.home import key_path
 from evolve.product import Product
+from evolve.rollback_class import declared_class
 from evolve.service import consent_policy, tell_promoter
 from evolve.settings import ConsentSection, load_settings
 from evolve.signatures import Standing
+from evolve.substrate_facts import substrate_facts
 from evolve.tables import CandidateRow
 from promote.approval import Approval, SignedApproval
 from promote.bundle import write_bundle
@@ -52,11 +54,14 @@ def approve(
     passphrase: str,
     reason: str,
     confirm_digest: str | None = None,
+    accept_lossy: bool = False,
 ) -> Standing:
     """Sign exactly this candidate's bytes: a new approval, or the one that waits for another signature.
 
-    `confirm_digest`: the last 8 hex digits of the image, typed by the person. Of two who sign at the same time, both count
-    or one is refused and may try again. Raises BadInput, Refused, NeedsConsent.
+    `confirm_digest`: the last 8 hex digits of the image, typed by the person. `accept_lossy`: this person agrees that a
+    rollback may leave behind what users wrote since the release; an approval that waits and does not say so begins anew.
+    Of two who sign at the same time, both count or one is refused and may try again. Raises BadInput, Refused,
+    NeedsConsent.
     """
     if not reason.strip():
         raise BadInput("an approval needs a reason")
@@ -76,10 +81,14 @@ def approve(
         key = unlock(key_path(product.settings, person), passphrase)
     except KeyRefused as error:
         raise NeedsConsent(str(error)) from None
-    _require_room(product, row, person)
-    if _waiting(product, row) is not None:
+    _require_no_swap(row)
+    waiting = _waiting(product, row)
+    if waiting is not None and (waiting.rollback_class == "lossy" or not accept_lossy):
+        _require_room(row, waiting, person)
+        if waiting.rollback_class == "lossy" and not accept_lossy:
+            raise _needs_lossy("the approval that waits is lossy")
         return _sign(product, row, person, reason, key, None)
-    begun = _begin(product, row, run.requester, person, reason, key)
+    begun = _begin(product, row, run.requester, person, reason, key, accept_lossy)
     try:
         found = _sign(product, row, person, reason, key, begun)
     except BaseException:
@@ -117,6 +126,7 @@ def approve_and_promote(
     passphrase: str,
     reason: str,
     confirm_digest: str | None,
+    accept_lossy: bool = False,
 ) -> Standing:
     """What the page's button does: sign, then hand in at once when that was the last signature needed."""
     signed = approve(
@@ -126,6 +136,7 @@ def approve_and_promote(
         passphrase=passphrase,
         reason=reason,
         confirm_digest=confirm_digest,
+        accept_lossy=accept_lossy,
     )
     if signed.complete:
         try:
@@ -193,11 +204,14 @@ def _require_no_swap(row: CandidateRow) -> None:
         raise Refused(f"candidate {row.id} is being swapped in", hint="`evolve rollback` calls that off")
 
 
-def _require_room(product: Product, row: CandidateRow, person: str) -> None:
-    _require_no_swap(row)
-    found = _waiting(product, row)
-    if found is None:
-        return
+def _needs_lossy(why: str) -> NeedsConsent:
+    return NeedsConsent(
+        f"{why}: a rollback would lose what users wrote since the release",
+        hint="promote the change in two steps (expand, then contract), or let two people sign with --accept-lossy",
+    )
+
+
+def _require_room(row: CandidateRow, found: Standing, person: str) -> None:
     if found.complete:
         raise Refused(f"candidate {row.id}: {found.sentence} already", hint=f"`evolve promote {row.id}`")
     if person in found.signed:
@@ -208,12 +222,18 @@ def _require_room(product: Product, row: CandidateRow, person: str) -> None:
 
 
 def _begin(
-    product: Product, row: CandidateRow, requester: str, person: str, reason: str, key: Ed25519PrivateKey
+    product: Product,
+    row: CandidateRow,
+    requester: str,
+    person: str,
+    reason: str,
+    key: Ed25519PrivateKey,
+    accept_lossy: bool,
 ) -> SignedApproval:
     """A new approval with its bundle and first signature, in a folder that no row names yet."""
     folder = product.settings.home / "approvals" / f".{new_id()}"
     try:
-        signed = sign(_approval(product, row, requester, person, reason, folder), key)
+        signed = sign(_approval(product, row, requester, person, reason, folder, accept_lossy), key)
         os.replace(folder, signatures.folder_of(product.settings, signed.approval.digest))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -275,7 +295,13 @@ def _sign(
 
 
 def _approval(
-    product: Product, row: CandidateRow, requester: str, person: str, reason: str, folder: Path
+    product: Product,
+    row: CandidateRow,
+    requester: str,
+    person: str,
+    reason: str,
+    folder: Path,
+    accept_lossy: bool,
 ) -> Approval:
     blobs = product.store.blobs
     candidate = Candidate.model_validate_json(blobs.get(row.candidate_blob))
@@ -283,6 +309,9 @@ def _approval(
     report = TrialReport.model_validate_json(blobs.get(row.report_blob or ""))
     manifest = product.manifest_of(ImageRef(candidate.image))
     base_schema = product.manifest_of(ImageRef(candidate.base_image)).state_schema
+    declared = declared_class(base_schema, manifest.state_schema)
+    if declared == "lossy" and not accept_lossy:
+        raise _needs_lossy("the live image can't read the state that this one writes")
     hashes = write_bundle(
         folder,
         {
@@ -292,7 +321,7 @@ def _approval(
             "held_out.json": [case.model_dump(mode="json") for case in batch.held_out],
             "diff.patch": blobs.get(row.diff_blob),
             "workflow_graph.json": _workflows(product, candidate.commit),
-            "capability_diff.json": signatures.capability_difference(product.settings, candidate),
+            "capability_diff.json": _capability_difference(product, candidate),
         },
     )
     solo = _consent(product).policy == "solo"
@@ -304,7 +333,8 @@ def _approval(
         **hashes,  # type: ignore[arg-type]
         schema_reads=manifest.state_schema.reads,
         schema_writes=manifest.state_schema.writes,
-        rollback_class="same" if manifest.state_schema == base_schema else "forward_compatible",
+        rollback_class="lossy" if accept_lossy else declared,
+        replays_inbox=accept_lossy and signatures.has_inbox(product.settings),
         policy="solo" if solo else "separate",
         promoter_digest=promoter_digest(),
         requester=requester,
@@ -314,6 +344,13 @@ def _approval(
         bake_turns=product.settings.swap.bake_turns,
         expires=(utcnow() + LIFETIME).isoformat(),
     )
+
+
+def _capability_difference(product: Product, candidate: Candidate) -> dict[str, list[str]]:
+    facts = substrate_facts(product.settings.substrate_repository, candidate)
+    if not facts.known:
+        raise Broken(f"the substrate's repository lacks {candidate.commit[:12]} or its base")
+    return {"added": list(facts.gained), "removed": list(facts.lost)}
 
 
 def _workflows(product: Product, commit: str) -> dict[str, str]:

@@ -56,6 +56,10 @@ class Paths:
         return self.home / "edge" / "state.json"
 
     @property
+    def inbox(self) -> Path:
+        return self.home / "ingress" / "inbox.db"
+
+    @property
     def promoter_ledger(self) -> Path:
         return self.promoter_home / "ledger.db"
 
@@ -131,7 +135,7 @@ def ingress_config(settings: Settings, manifest: SubstrateManifest, port: int) -
     return IngressConfig(
         host=settings.inbox.host,
         port=port,
-        database=paths.home / "ingress" / "inbox.db",
+        database=paths.inbox,
         edge=settings.edge.kind,
         edge_control=paths.edge_control,
         edge_state=paths.edge_state,
@@ -150,6 +154,7 @@ def promoter_config(settings: Settings) -> PromoterConfig:
         edge=settings.edge.kind,
         edge_control=paths.edge_control,
         edge_state=paths.edge_state,
+        inbox=paths.inbox if settings.inbox.port is not None else None,
         runtime=settings.runtime,
         docker=settings.docker,
         runtime_home=settings.home,

@@ -16,12 +16,13 @@ from evidence.canonical import canonical_json, utcnow
 from evidence.ledger import write_durably
 from evolve import worktree
 from evolve.candidate import Candidate
-from evolve.capabilities import difference
 from evolve.errors import Broken, EvolveError
+from evolve.rollback_class import declared_class, in_words
 from evolve.service import consent_policy
 from evolve.settings import Settings
+from evolve.substrate_facts import substrate_facts
 from evolve.views import Record
-from promote.approval import SignedApproval
+from promote.approval import RollbackClass, SignedApproval
 from promote.bundle import BundleRefused, capability_growth
 from promote.policy import ConsentRefused, Need, approvers_needed
 
@@ -37,6 +38,11 @@ class Standing(Record):
     needed: int = 1
     because: tuple[str, ...] = ()
     """What asks for more than the usual number."""
+    rollback_class: RollbackClass | None = None
+    """As it is approved; before the first signature as both images declare it. The promoter measures it before the swap.
+    None: not known."""
+    rollback: str = ""
+    """What a rollback after the release does to what users wrote, in words."""
     void: str = ""
     """Why the signatures don't count any more; then it begins anew."""
 
@@ -79,7 +85,7 @@ def judge(settings: Settings, signed: SignedApproval) -> Standing:
     approval = signed.approval
     policy = consent_policy(settings)
     folder = folder_of(settings, approval.digest)
-    schema_changes = approval.rollback_class != "same"
+    schema_changes = approval.rollback_class == "forward_compatible"
     try:
         need = policy.need(approval, grows=capability_growth(folder), schema_changes=schema_changes)
         void = ""
@@ -100,6 +106,8 @@ def judge(settings: Settings, signed: SignedApproval) -> Standing:
         signed=tuple(signed.signatures),
         needed=need.approvers,
         because=need.because,
+        rollback_class=approval.rollback_class,
+        rollback=in_words(approval.rollback_class, approval.replays_inbox),
         void=void,
     )
 
@@ -111,31 +119,28 @@ def standing(settings: Settings, approval: str | None, candidate: Candidate | No
             return judge(settings, read(settings, approval))
         except Broken as error:
             return Standing(approval=approval, needed=settings.consent.approvers_needed, void=error.message)
-    need = _foreseen(settings, candidate)
-    return Standing(needed=need.approvers, because=need.because)
-
-
-def capability_difference(settings: Settings, candidate: Candidate) -> dict[str, list[str]]:
-    """What the changed files gained and lost."""
-    repository, wanted = settings.substrate_repository, set(candidate.files)
-
-    def sources(commit: str) -> dict[str, str]:
-        files = worktree.read_files(repository, commit, "")
-        return {path: data.decode("utf-8", "replace") for path, data in files.items() if path in wanted}
-
-    return difference(sources(candidate.base_commit), sources(candidate.commit))
-
-
-def _foreseen(settings: Settings, candidate: Candidate | None) -> Need:
-    least = settings.consent.approvers_needed
+    least, unknown = settings.consent.approvers_needed, Standing(needed=settings.consent.approvers_needed)
     if candidate is None:
-        return Need(least)
+        return unknown
+    facts = substrate_facts(settings.substrate_repository, candidate)
     try:
-        grows = bool(capability_difference(settings, candidate)["added"])
         before, after = (_schema(settings, commit) for commit in (candidate.base_commit, candidate.commit))
     except (EvolveError, ManifestError):
-        return Need(least)
-    return approvers_needed(least, grows=grows, schema_changes=before != after, lossy=False)
+        return unknown
+    declared = declared_class(before, after)
+    need = approvers_needed(
+        least, grows=bool(facts.gained), schema_changes=before != after, lossy=declared == "lossy"
+    )
+    return Standing(
+        needed=need.approvers,
+        because=need.because,
+        rollback_class=declared,
+        rollback=in_words(declared, has_inbox(settings)),
+    )
+
+
+def has_inbox(settings: Settings) -> bool:
+    return settings.inbox.port is not None
 
 
 def _schema(settings: Settings, commit: str) -> StateSchema:

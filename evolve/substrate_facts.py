@@ -14,8 +14,8 @@ from pydantic import Field
 
 from evolve import worktree
 from evolve.candidate import Candidate
-from evolve.capabilities import difference
 from evolve.views import Record
+from promote.capabilities import difference
 
 LOOK_BACK = 200
 """Commits of the base's history in which changes are counted."""

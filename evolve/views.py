@@ -21,6 +21,7 @@ from evidence.records import BatchDetail, BatchRecord, EvidenceRecord
 from evidence.store import NotFound as NotStored
 from evidence.store import Store
 from evolve.errors import Broken, NotFound
+from evolve.rollback_class import in_words
 from evolve.settings import Settings
 from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
 from promote.records import EndState
@@ -159,6 +160,22 @@ class SwapView(Record):
         """How it ended, in the promoter's words; empty while it is under way."""
         found = self.steps[-1].detail.get("record")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def rollback_class(self) -> str:
+        """As it was approved; empty for what nobody approved."""
+        return str(self._approval.get("rollback_class", ""))
+
+    @property
+    def rollback(self) -> str:
+        """What going back does to what users wrote, in words."""
+        replays = bool(self._approval.get("replays_inbox"))
+        return in_words("lossy" if self.rollback_class == "lossy" else "same", replays)
+
+    @property
+    def _approval(self) -> dict[str, object]:
+        found = (step.detail.get("approval") for step in self.steps)
+        return next((approval for approval in found if isinstance(approval, dict)), {})
 
     @property
     def reason(self) -> str:

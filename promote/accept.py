@@ -19,7 +19,7 @@ from promote.bundle import BundleRefused, capability_growth, check, take_in, ver
 from promote.journal import Journal
 from promote.live import Instances
 from promote.policy import ConsentPolicy, ConsentRefused
-from promote.records import Live, OpenSwap, Rollback, SwapRecord
+from promote.records import Live, OpenSwap, Previous, Rollback, SwapRecord
 
 NONCES = "approval"
 
@@ -38,6 +38,7 @@ class Intake:
     """Asked anew each time: who lost a role since the start has lost it here too. Raises ConsentRefused."""
     bundles: Path
     attestor: Attestor
+    has_inbox: bool = False
 
     def __post_init__(self) -> None:
         self._one = threading.Lock()
@@ -84,11 +85,15 @@ class Intake:
         said = StateSchema(reads=approval.schema_reads, writes=approval.schema_writes)
         if self.instances.manifest(approval.target_image).state_schema != said:
             raise Rejected("the image's state schema is not the one that was approved")
+        if approval.replays_inbox and not self.has_inbox:
+            raise Rejected("the approval counts on an inbox, and there is none; approve again")
         base = self.instances.manifest(approval.base_image).state_schema
         self.policy().check(
             signed,
             verdict=verdict(folder),
-            grows=capability_growth(folder),
+            grows=capability_growth(
+                folder, self.instances.gained(approval.base_image, approval.target_image)
+            ),
             schema_changes=base != said,
         )
 
@@ -157,10 +162,14 @@ class Intake:
             raise ConsentRefused("the approval's base is no longer live")
         self.attestor.check(opened.swap, signed, folder, self.policy().keys_of(signed))
 
-    def ask_rollback(self, who: str, reason: str, discard_writes: bool = False) -> OpenSwap:
-        """Back to the previous good image, or out of the swap that is open. Raises Rejected."""
+    def ask_rollback(
+        self, who: str, reason: str, swap: str | None = None, discard_writes: bool = False
+    ) -> OpenSwap:
+        """Back to the previous good image, or out of the swap that is open. `swap`: the one that is meant; None for
+        whichever it is. Raises Rejected."""
         with self._one, self.journal.ledger.transaction() as txn:
             value = txn.pointer("open")
+            _require_meant(swap, value, txn.pointer("previous"))
             opened = (
                 self._begin(txn.pointer("lkg"), txn.pointer("previous"), who, reason)
                 if value is None
@@ -182,12 +191,12 @@ class Intake:
     ) -> OpenSwap:
         if lkg is None or previous is None:
             raise Rejected("there is no previous image to return to")
-        live, before = Live.model_validate(lkg), Live.model_validate(previous)
+        live, before = Live.model_validate(lkg), Previous.model_validate(previous)
         return OpenSwap(
             swap=new_id(),
             kind="rollback",
             state="RB_ASKED",
-            base=before,
+            base=before.live,
             target=before.digest,
             who=who,
             reason=reason,
@@ -195,6 +204,8 @@ class Intake:
             generation=live.generation,
             candidate=live,
             released=True,
+            approved_class=before.approved_class,
+            inbox_mark=before.inbox_mark,
             rollback=Rollback(reason=reason, who=who),
         )
 
@@ -232,3 +243,15 @@ class Intake:
 
     def _folder(self, approval_digest: str) -> Path:
         return self.bundles / approval_digest.removeprefix("sha256:")
+
+
+def _require_meant(
+    swap: str | None, opened: dict[str, object] | None, previous: dict[str, object] | None
+) -> None:
+    """The world may have moved since a person looked at it."""
+    newest = opened or previous
+    if swap is None or newest is None:
+        return
+    meant = newest.get("swap") or swap  # a pointer of an older promoter does not say
+    if meant != swap:
+        raise Rejected(f"swap {swap} is not the one that can be rolled back: that is swap {meant}")

@@ -33,6 +33,9 @@ class Approval(BaseModel):
     schema_reads: tuple[int, ...]
     schema_writes: int
     rollback_class: RollbackClass
+    """`lossy`: a rollback after the release may leave behind what users wrote since."""
+    replays_inbox: bool = False
+    """What a rollback leaves behind is answered anew, as far as the inbox has it; False: all of it is lost."""
     policy: Literal["separate", "solo"]
     promoter_digest: str
     requester: str

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from evidence.canonical import canonical_json, digest
@@ -88,9 +88,15 @@ def verdict(folder: Path) -> str:
     return str(read_object(folder / "report.json").get("verdict"))
 
 
-def capability_growth(folder: Path) -> bool:
-    """True when the candidate may do something that its base could not."""
-    return bool(read_object(folder / "capability_diff.json").get("added"))
+def capability_growth(folder: Path, found: Collection[str] = ()) -> bool:
+    """True when the candidate may do something that its base could not. `found`: what the images' own sources gained;
+    raises BundleRefused when people were shown less than that."""
+    said = read_object(folder / "capability_diff.json").get("added")
+    shown = {str(name) for name in said} if isinstance(said, list) else set()
+    if hidden := set(found) - shown:
+        names = ", ".join(sorted(hidden))
+        raise BundleRefused(f"capability_diff.json: the image also gained {names}; approve again")
+    return bool(said)
 
 
 def read_object(path: Path) -> dict[str, object]:

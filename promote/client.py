@@ -23,10 +23,14 @@ class PromoterClient:
         )
         return str(answer["swap"])
 
-    def rollback(self, who: str, reason: str, discard_writes: bool = False) -> str:
-        """Back to the previous good image, or out of the open swap. `discard_writes`: out of a quarantine,
-        to the generation from before the swap, giving up what was written since."""
-        answer = call(self.socket, "rollback", who=who, reason=reason, discard_writes=discard_writes)
+    def rollback(
+        self, who: str, reason: str, swap: str | None = None, *, discard_writes: bool = False
+    ) -> str:
+        """Back to the previous good image, or out of the open swap. `swap`: the one that is meant, so that another is not
+        rolled back by mistake; None for whichever it is. `discard_writes`: out of a quarantine, to the generation from
+        before the swap, giving up what was written since."""
+        told = {"who": who, "reason": reason, "swap": swap, "discard_writes": discard_writes}
+        answer = call(self.socket, "rollback", 10.0, **told)
         return str(answer["swap"])
 
     def bootstrap(self, image: str, state: Path | None, who: str, reason: str) -> None:

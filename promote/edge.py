@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from evidence.canonical import new_id
 from promote.gate import Caps, Gate, Target, TurnLog, TurnMark
 from promote.relay import Relay
-from promote.wire import MAX_LINE, address, call, encode
+from promote.wire import MAX_LINE, address, call, complaint, encode
 
 _HttpPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 
@@ -218,11 +218,10 @@ def main() -> int:
         config = EdgeConfig.model_validate_json(path.read_bytes())
         asyncio.run(serve(config))
     except ValidationError as error:
-        first = error.errors()[0]
-        print(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        print(f"{path}: {complaint(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"edge: {error.strerror or error}", file=sys.stderr)
+        print(f"edge: {complaint(error)}", file=sys.stderr)
         return 5
     return 0
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from promote.edge import EdgeConfig, EdgeStatus
 from promote.gate import GateState, Target, TurnMark
 from promote.haproxy_files import HAProxyUnusable, checked, point, write_files
-from promote.wire import Refused, Unreachable, address
+from promote.wire import Refused, Unreachable, address, complaint
 
 _TURNS_AT_ONCE = 5000
 
@@ -126,14 +126,13 @@ def main() -> int:
         os.chdir(folder)
         os.execv(binary, [binary, "-db", "-f", "haproxy.cfg"])
     except ValidationError as error:
-        first = error.errors()[0]
-        print(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        print(f"{path}: {complaint(error)}", file=sys.stderr)
         return 2
     except HAProxyUnusable as error:
         print(f"edge: {error}", file=sys.stderr)
         return 5
     except OSError as error:
-        print(f"edge: {error.strerror or error}", file=sys.stderr)
+        print(f"edge: {complaint(error)}", file=sys.stderr)
         return 5
 
 

@@ -28,7 +28,7 @@ from evidence.canonical import new_id
 from promote.edges import edge_at
 from promote.inbox import GIVEN_UP, Conflict, Full, Inbox, Kept
 from promote.settings import IngressConfig
-from promote.wire import Unreachable
+from promote.wire import Unreachable, complaint
 
 PATH = "/v1/inbox"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -125,34 +125,39 @@ class Ingress:
                         await asyncio.wait_for(self._news.wait(), _IDLE)
                     continue
                 self._busy.add(kept.session)
-                task = asyncio.create_task(self._deliver(client, kept))
+                task = asyncio.create_task(self._deliver(client, kept.session))
                 self._deliveries.add(task)
                 task.add_done_callback(self._deliveries.discard)
 
-    async def _deliver(self, client: httpx2.AsyncClient, kept: Kept) -> None:
-        """Until there is an answer; the session's next turn waits for it."""
-        pause, failures = _FIRST_PAUSE, 0
+    async def _deliver(self, client: httpx2.AsyncClient, session: str) -> None:
+        """Until the session's oldest turn has an answer; the next one waits for it. Looked up before each try, for a
+        rollback may have put earlier ones back."""
+        pause, failures, asked = _FIRST_PAUSE, 0, ""
         try:
-            while True:
+            while (kept := await asyncio.to_thread(self._inbox.first, session)) is not None:
+                if kept.id != asked:
+                    asked, failures = kept.id, 0
                 answer = await self._ask(client, kept)
                 failures += answer is not None and answer.status_code != 503
                 if answer is not None and (answer.status_code < 500 or failures >= _FAILURES):
-                    await asyncio.to_thread(self._inbox.finish, kept.id, answer.status_code, answer.content)
+                    # Whoever is refused here waits again, and dispatch comes by.
+                    await asyncio.to_thread(self._inbox.finish, kept, answer.status_code, answer.content)
                     return
                 await asyncio.to_thread(self._inbox.tried, kept.id)
                 if time.time() > kept.received + self._config.give_up_seconds:
-                    await asyncio.to_thread(self._inbox.finish, kept.id, GIVEN_UP, b"")
+                    await asyncio.to_thread(self._inbox.finish, kept, GIVEN_UP, b"")
                     return
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
-            self._busy.discard(kept.session)
+            self._busy.discard(session)
             self._news.set()
 
     async def _ask(self, client: httpx2.AsyncClient, kept: Kept) -> httpx2.Response | None:
         """None: nobody answered."""
         headers = {
             "content-type": "application/json",
+            "prefer": "wait=0",  # it waits here: at the edge it could not be called back
             self._config.request_id_header: kept.id,
             self._config.session_header: kept.session,
         }
@@ -220,11 +225,10 @@ def main() -> int:
     try:
         serve(IngressConfig.model_validate_json(path.read_bytes()))
     except ValidationError as error:
-        first = error.errors()[0]
-        print(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        print(f"{path}: {complaint(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"ingress: {error.strerror or error}", file=sys.stderr)
+        print(f"ingress: {complaint(error)}", file=sys.stderr)
         return 5
     return 0
 

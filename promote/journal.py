@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evidence.canonical import new_id, utcnow
 from evidence.ledger import Entry, Ledger, Transaction
-from promote.records import EndState, Live, OpenSwap, SwapRecord
+from promote.records import EndState, Kept, Live, OpenSwap, Previous, SwapRecord
 
 ROW = "swap"
 
@@ -30,8 +30,13 @@ class Journal:
     def lkg(self) -> Live | None:
         return _live(self.ledger.pointer("lkg"))
 
-    def previous(self) -> Live | None:
-        return _live(self.ledger.pointer("previous"))
+    def previous(self) -> Previous | None:
+        value = self.ledger.pointer("previous")
+        return None if value is None else Previous.model_validate(value)
+
+    def kept(self) -> tuple[Kept, ...]:
+        """Generations that are kept for repair; the time of some may be over."""
+        return kept_in(self.ledger.pointer("kept"))
 
     def row(
         self,
@@ -112,7 +117,23 @@ def record_of(
         started=opened.started,
         ended=utcnow().isoformat(timespec="milliseconds"),
         who=opened.who,
+        kept_generation=abandoned(opened, live),
+        replayed=opened.rollback.replayed if opened.rollback else None,
     )
+
+
+def abandoned(opened: OpenSwap, live: Live | None) -> int | None:
+    """The generation with users' writes that an end with `live` leaves behind."""
+    if not opened.released or opened.candidate is None or live is None:
+        return None
+    newest = opened.candidate.generation
+    return newest if newest != live.generation else None
+
+
+def kept_in(pointer: Mapping[str, object] | None) -> tuple[Kept, ...]:
+    items = pointer["generations"] if pointer is not None else []
+    assert isinstance(items, list)
+    return tuple(Kept.model_validate(item) for item in items)
 
 
 def checkpoint_of(folder: Path) -> int:

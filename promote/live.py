@@ -1,5 +1,6 @@
 """Instances as the promoter sees them: start by digest, find by label, fence by looking."""
 
+import logging
 import shutil
 import tempfile
 import time
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from containers.runtime import ImageRef, Instance, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
 from containers.substrate import SubstrateManifest, load_manifest
+from promote.capabilities import difference
 from promote.gate import Target
 from promote.generations import Generations
 from promote.records import Live
 
 SHADOW_EPOCH = 1
 _POLL = 0.02
+_KEEP_SECONDS = 30.0
+log = logging.getLogger("promote")
 
 
 class FenceFailed(Exception):
@@ -40,6 +44,9 @@ class Instances:
         self.generations = generations
         self.around = around
         self._manifests: dict[str, SubstrateManifest] = {}
+        self._kept: frozenset[str] | None = None
+        self._keep_again = 0.0
+        self._gained: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def manifest(self, digest: str) -> SubstrateManifest:
         """The image's own `substrate.toml`."""
@@ -48,6 +55,20 @@ class Instances:
                 self.runtime.export(ImageRef(digest), Path(folder))
                 self._manifests[digest] = load_manifest(Path(folder))
         return self._manifests[digest]
+
+    def gained(self, base: str, target: str) -> tuple[str, ...]:
+        """Capabilities of the target image's sources that the base's don't have, read from both images as they are here."""
+        if (base, target) not in self._gained:
+            with tempfile.TemporaryDirectory(prefix="sources-", dir=self._folder("tmp")) as folder:
+                trees = []
+                for name, digest in (("base", base), ("target", target)):
+                    self.runtime.export(ImageRef(digest), Path(folder, name))
+                    trees.append(_texts(Path(folder, name)))
+            old, new = trees
+            changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
+            reach = difference(*({path: tree[path] for path in changed & tree.keys()} for tree in (old, new)))
+            self._gained[base, target] = tuple(reach["added"])
+        return self._gained[base, target]
 
     def run_dir(self, epoch: int) -> Path:
         return self.around.run / f"agent-{epoch}"
@@ -106,6 +127,17 @@ class Instances:
         return any(
             epoch_of(writer) == live.epoch and writer.digest == live.digest for writer in self.writers()
         )
+
+    def keep(self, digests: frozenset[str]) -> None:
+        """Let exactly these images survive a prune of the engine, whether something runs from them or not. Asked again and
+        again it looks seldom; what fails is told and tried again, for it does no harm by itself."""
+        if digests == self._kept and time.monotonic() < self._keep_again:
+            return
+        self._kept, self._keep_again = digests, time.monotonic() + _KEEP_SECONDS
+        try:
+            self.runtime.keep([ImageRef(digest) for digest in sorted(digests)], self.around.service)
+        except RuntimeBroken as error:
+            log.warning("images are not kept from a prune: %s", error)
 
     def fence(self, grace: float, deadline: float, keep: Live | None = None) -> None:
         """Stop every writer (but `keep`) and wait until they are seen gone and no lock is held."""
@@ -189,6 +221,11 @@ class Instances:
         folder = self.around.run / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _texts(tree: Path) -> dict[str, str]:
+    paths = (path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path.relative_to(tree)): path.read_text(encoding="utf-8", errors="replace") for path in paths}
 
 
 def epoch_of(instance: Instance) -> int:

@@ -77,8 +77,6 @@ class ConsentPolicy:
         if approval.promoter_digest != self.promoter_digest:
             raise ConsentRefused("the approval is for another build of the promoter; approve again")
         self._check_verdict(verdict, approval.reason)
-        if approval.rollback_class == "lossy":
-            raise ConsentRefused("rollback class lossy is refused: split the change into expand and contract")
         self._check_people(signed, self.need(approval, grows=grows, schema_changes=schema_changes))
         if approval.bake_seconds < self.bake_seconds or approval.bake_turns < self.bake_turns:
             least = f"{self.bake_seconds:g} s and {self.bake_turns} turns"

@@ -18,6 +18,11 @@ from promote.settings import Disk, Timing
 
 _ORDER: dict[RollbackClass, int] = {"same": 0, "forward_compatible": 1, "lossy": 2}
 
+LOSSY_UNASKED = (
+    "the old image can't open the state that the new one leaves: promote it in two steps (expand, then contract), "
+    "or let two people approve it as lossy"
+)
+
 
 class PreflightFailed(Exception):
     """The swap is closed; production was not touched."""
@@ -93,8 +98,8 @@ def check(
         measured = measure(instances, base, target, snapshot, timing)
     except (RuntimeBroken, ManifestError, GenerationBroken) as error:
         raise PreflightFailed(f"{type(error).__name__}: {error}") from None
-    if measured == "lossy":
-        raise PreflightFailed("the old image can't open the state that the new one leaves (lossy): refused")
+    if measured == "lossy" and approved != "lossy":
+        raise PreflightFailed(LOSSY_UNASKED)
     if _ORDER[measured] > _ORDER[approved]:
         raise PreflightFailed(f"the state schema's class is {measured}, but {approved} was approved")
     return measured

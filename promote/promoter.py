@@ -8,11 +8,9 @@ code as going on.
 import argparse
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import signal
-import socketserver
 import sys
 import threading
 import time
@@ -27,11 +25,12 @@ from containers.runtime import EngineUnavailable
 from evidence.canonical import digest
 from evidence.ledger import Ledger, LedgerBroken
 from promote.accept import Intake, Rejected
+from promote.api import serve_api
 from promote.approval import SignedApproval
 from promote.attest import Attestor
 from promote.bake import BakeRules
 from promote.edges import edge_at
-from promote.generations import GenerationBroken, Generations
+from promote.generations import Generations
 from promote.journal import Journal
 from promote.keys import KeyRefused, machine_key
 from promote.killpoints import KillPoints
@@ -42,12 +41,11 @@ from promote.probe import beats
 from promote.records import Live
 from promote.settings import BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS, PromoterConfig
 from promote.swap import advance
-from promote.wire import MAX_LINE, Unreachable, address, encode
+from promote.wire import Unreachable, complaint
 
 log = logging.getLogger("promote")
 _TICK = 1.0
 _LONGEST_PAUSE = 15.0
-_LAST_ANSWERS = 60.0
 
 
 class AnotherActs(Exception):
@@ -111,7 +109,14 @@ class Promoter:
         )
         key, swaps = machine_key(config.checkpoint_key), config.home / "swaps"
         attestor = Attestor(swaps, key, self.instances.runtime.name)
-        self.intake = Intake(self.journal, self.instances, self._policy, config.home / "bundles", attestor)
+        self.intake = Intake(
+            self.journal,
+            self.instances,
+            self._policy,
+            config.home / "bundles",
+            attestor,
+            has_inbox=config.inbox is not None,
+        )
         self._stop = threading.Event()
         self._wake = threading.Event()
         self.problem = ""
@@ -130,6 +135,8 @@ class Promoter:
             checkpoints=config.checkpoints,
             checkpoint_key=key,
             stopping=self._stop.is_set,
+            say=self._say,
+            inbox=config.inbox,
         )
 
     def _policy(self) -> ConsentPolicy:
@@ -137,7 +144,7 @@ class Promoter:
         try:
             return policy_of(load_config(self.path), self.floor, self.build)
         except (OSError, ValidationError) as error:
-            raise ConsentRefused(f"{self.path}: {_first_line(error)}") from None
+            raise ConsentRefused(f"{self.path}: {complaint(error)}") from None
 
     def close(self) -> None:
         self.ledger.close()
@@ -149,7 +156,7 @@ class Promoter:
 
     def serve(self) -> None:
         """Recover, then act on what comes, until `stop`."""
-        with _serve_api(self.config.socket, self.answer):
+        with serve_api(self.config.socket, self.answer):
             pause = _TICK
             while not self._stop.is_set():
                 self._wake.clear()
@@ -173,7 +180,7 @@ class Promoter:
         return True
 
     def _say(self, problem: str) -> None:
-        if problem != self.problem:
+        if problem and problem != self.problem:
             log.error("%s", problem)
         self.problem = problem
 
@@ -215,7 +222,8 @@ class Promoter:
 
     def _rollback(self, request: dict[str, object]) -> Mapping[str, object]:
         who, reason = str(request["who"]), str(request["reason"])
-        opened = self.intake.ask_rollback(who, reason, bool(request.get("discard_writes", False)))
+        swap, discard = request.get("swap"), bool(request.get("discard_writes", False))
+        opened = self.intake.ask_rollback(who, reason, None if swap is None else str(swap), discard)
         self._wake.set()
         return {"swap": opened.swap}
 
@@ -285,67 +293,6 @@ class Promoter:
         return {"stopping": True}
 
 
-class _serve_api:
-    """The unix socket and its threads, for as long as the block lasts; who was being answered gets the answer."""
-
-    def __init__(self, path: Path, answer: Callable[[dict[str, object]], Mapping[str, object]]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.unlink(missing_ok=True)
-
-        self._idle = idle = threading.Condition()
-        self._busy = busy = set[int]()
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                while line := self.rfile.readline(MAX_LINE):
-                    with idle:
-                        busy.add(id(self))
-                    try:
-                        self.wfile.write(encode(_reply(line, answer)))
-                    finally:
-                        with idle:
-                            busy.discard(id(self))
-                            idle.notify_all()
-
-        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-        with address(path) as name:
-            self._server = Server(name, Handler)
-        path.chmod(0o600)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._busy, _LAST_ANSWERS)
-        self._server.server_close()
-
-
-def _reply(line: bytes, answer: Callable[[dict[str, object]], Mapping[str, object]]) -> Mapping[str, object]:
-    try:
-        request = json.loads(line)
-        if not isinstance(request, dict):
-            raise ValueError("not an object")
-        return answer(request)
-    except Rejected as error:
-        return {"error": str(error), "kind": "rejected"}
-    except ValidationError as error:
-        first = error.errors()[0]
-        return {"error": f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "kind": "usage"}
-    except KeyError as error:
-        return {"error": f"missing: {error}", "kind": "usage"}
-    except ValueError as error:
-        return {"error": str(error), "kind": "usage"}
-    except (LedgerBroken, GenerationBroken, *STEP_FAILED, Unreachable) as error:
-        return {"error": f"{type(error).__name__}: {error}", "kind": "environment"}
-
-
 def _take_lock(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -364,7 +311,7 @@ def run(path: Path, floor: BakeFloor, rules: BakeRules) -> int:
     try:
         promoter = Promoter(path, floor, rules)
     except ValidationError as error:
-        print(f"{path}: {_first_line(error)}", file=sys.stderr)
+        print(f"{path}: {complaint(error)}", file=sys.stderr)
         return 2
     except AnotherActs as error:
         print(f"promoter: {error}", file=sys.stderr)
@@ -383,13 +330,6 @@ def run(path: Path, floor: BakeFloor, rules: BakeRules) -> int:
 
 def load_config(path: Path) -> PromoterConfig:
     return PromoterConfig.model_validate_json(path.read_bytes())
-
-
-def _first_line(error: OSError | ValidationError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def main() -> int:

@@ -27,6 +27,27 @@ class Live(_Frozen):
     boot_nonce: str = ""
 
 
+class Previous(Live):
+    """What was live before, and what is known of the way back to it."""
+
+    swap: str = ""
+    """The one that replaced it."""
+    approved_class: RollbackClass = "same"
+    inbox_mark: int | None = None
+
+    @property
+    def live(self) -> Live:
+        return Live.model_validate(self.model_dump(include=set(Live.model_fields)))
+
+
+class Kept(_Frozen):
+    """A generation that a rollback left behind with users' writes in it, kept for repair."""
+
+    generation: int
+    until: float
+    """Seconds since 1970."""
+
+
 class Baseline(_Frozen):
     """How the outgoing instance did on its last turns."""
 
@@ -43,6 +64,8 @@ class Rollback(_Frozen):
     attempts: int = 0
     generation: int | None = None
     live: Live | None = None
+    replayed: int | None = None
+    """Turns that the inbox was told to have answered anew."""
     fell_back: bool = False
     """A rollback asked for by a person could not be done; the instance that was live comes back."""
 
@@ -70,6 +93,8 @@ class OpenSwap(_Frozen):
     candidate: Live | None = None
     released: bool = False
     held_ms: float = 0.0
+    inbox_mark: int | None = None
+    """The first turn of the inbox that `base` may not have answered; None: there is no inbox."""
     rollback: Rollback | None = None
     quarantined: str | None = None
 
@@ -96,6 +121,10 @@ class SwapRecord(_Frozen):
     started: str
     ended: str
     who: str
+    kept_generation: int | None = None
+    """Holds what users wrote since the release and the live image can't read; kept for repair."""
+    replayed: int | None = None
+    """Turns of the inbox that are answered anew, for the live image's state does not have them; None: no inbox."""
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,8 @@ the middle costs nothing.
 
 import asyncio
 import json
+import math
+import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ _IDLE_SECONDS = 75.0
 _RETRY_PAUSE = 0.02
 _RESUMES = 3
 """So many times a reply that was cut in the middle is asked for again."""
+_WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 _OWN_COOKIES = b"evolve_"
 """Browsers don't tell cookies of one host apart by port: the page's must not reach the service, nor be set by it."""
 Headers = list[tuple[bytes, bytes]]
@@ -175,7 +178,7 @@ class Relay:
         if request.path in self._health_paths:
             await self._health(request, headers, link, writer)
             return
-        patience = Patience(self._caps.hold_seconds)
+        patience = Patience(min(self._caps.hold_seconds, _wait_preferred(headers)))
         blamed: set[int] = set()
         passed = Passed()
         while True:
@@ -349,6 +352,12 @@ async def _pass_on(writer: asyncio.StreamWriter, data: bytes | None) -> None:
         await _send(writer, data)
     except OSError:
         raise _Gone from None
+
+
+def _wait_preferred(headers: Headers) -> float:
+    """How long the client wants to wait at a shut gate, as it says in `Prefer: wait=SECONDS` (RFC 7240)."""
+    said = (_WAIT.search(value) for name, value in headers if name == b"prefer")
+    return min((float(found[1]) for found in said if found), default=math.inf)
 
 
 def _without_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

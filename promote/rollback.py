@@ -1,26 +1,29 @@
 """The way back: hold, fence, choose the generation once, start the old image under a raised epoch, probe it
 too.
 
-    RB_BEGIN → RB_HOLD → RB_DRAIN → RB_FENCE → RB_CHOOSE (txn) → RB_START → RB_PROBE → ROLLED_BACK |
+    RB_BEGIN → RB_HOLD → RB_DRAIN → RB_FENCE → RB_CHOOSE (txn) → RB_START → RB_PROBE → RB_REPLAY → ROLLED_BACK |
     QUARANTINED
 
 Before the release no user's write exists on the new generation and the old one is returned to. After it,
 accepted writes lie in the new generation: the old image takes that one over when it can open it (tried on a
-copy), and where it can't, nobody but a person may decide to lose them.
+copy). Where it can't, they are left behind only by people's word: the two who approved the swap as lossy, or the
+one who asks for it in a quarantine. Then turns of the inbox are answered anew, and the new generation is kept.
 """
 
 from collections.abc import Mapping
 
 from containers.runtime import EngineUnavailable
-from evidence.canonical import new_id
+from evidence.canonical import new_id, utcnow
 from promote.bake import Bake
-from promote.journal import record_of
+from promote.journal import abandoned, kept_in, record_of
 from promote.parts import STEP_FAILED, Parts
 from promote.preflight import copied, opens
-from promote.records import EndState, Live, OpenSwap, Rollback
+from promote.records import EndState, Kept, Live, OpenSwap, Rollback
 
 MAX_ROLLBACK_ATTEMPTS = 5
 _DRAIN_SECONDS = 3.0
+KEEP_SECONDS = 7 * 86_400.0
+"""How long users' writes that a rollback left behind can be looked at."""
 
 
 class Unhealable(Exception):
@@ -41,10 +44,11 @@ def begin_rollback(parts: Parts, reason: str, who: str = "promoter") -> OpenSwap
 
 
 def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
-    """Drive a rollback to its end, from wherever it stands. Raises EngineUnavailable: no image was tried then, so nothing
-    is decided and no attempt is spent before the engine is back."""
+    """Drive a rollback to its end, from wherever it stands. Raises EngineUnavailable and Unreachable (the edge): no image
+    was tried then, so nothing is decided and no attempt is spent before they are back."""
     assert opened.rollback is not None
     parts.instances.writers()
+    parts.edge.status()
     if opened.rollback.attempts >= MAX_ROLLBACK_ATTEMPTS:
         _quarantine(parts, opened, f"the rollback was interrupted {opened.rollback.attempts} times")
         return
@@ -57,6 +61,8 @@ def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
         opened = _choose(parts)
         opened = _start(parts, opened)
         opened = step("RB_PROBE", lambda o: _probe(parts, o), rolling_back=True)
+        if abandoned(opened, _chosen(opened).live) is not None:
+            opened = step("RB_REPLAY", lambda o: _replay(parts, o), rolling_back=True)
     except Unhealable as error:
         _fall_back_or_quarantine(parts, str(error))
         return
@@ -96,9 +102,11 @@ def _generation(parts: Parts, opened: OpenSwap) -> int:
     newest = opened.candidate.generation
     with copied(parts.generations.data(newest), parts.scratch) as copy:
         why = opens(parts.instances, opened.base.digest, copy, parts.timing.boot_seconds)
-    if why is not None:
-        raise Unhealable(f"the old image can't open generation {newest}: {why}")
-    return newest
+    if why is None:
+        return newest
+    if opened.approved_class == "lossy":
+        return opened.base.generation
+    raise Unhealable(f"the old image can't open generation {newest}: {why}")
 
 
 def _start(parts: Parts, opened: OpenSwap) -> OpenSwap:
@@ -130,6 +138,13 @@ def _probe(parts: Parts, opened: OpenSwap) -> Mapping[str, object] | None:
     return None
 
 
+def _replay(parts: Parts, opened: OpenSwap) -> Mapping[str, object]:
+    """Before the gate opens, so that a session's turns keep their order. What the old image's state has already it answers
+    again without effect."""
+    replayed = parts.reopen_inbox(opened.inbox_mark)
+    return {"rollback": _chosen(opened).model_copy(update={"replayed": replayed})}
+
+
 def _finish(parts: Parts, opened: OpenSwap, bake: Bake | None) -> None:
     choice = _chosen(opened)
     assert choice.live is not None
@@ -143,12 +158,22 @@ def _finish(parts: Parts, opened: OpenSwap, bake: Bake | None) -> None:
         txn.set_pointer("lkg", choice.live.model_dump(mode="json"))
         if opened.kind == "rollback" and not choice.fell_back:
             txn.set_pointer("previous", None)
+        left = abandoned(opened, choice.live)
+        if left is not None:
+            txn.set_pointer("kept", _keeping(txn.pointer("kept"), left))
         txn.set_pointer("open", None)
         parts.journal.reach("ROLLED_BACK.within")
     parts.journal.reach("ROLLED_BACK.done")
     parts.open_gate(choice.live)
     parts.journal.reach("ROLLED_BACK.opened")
     parts.finish(record)
+
+
+def _keeping(known: Mapping[str, object] | None, generation: int) -> dict[str, object]:
+    now = utcnow().timestamp()
+    still = [kept for kept in kept_in(known) if kept.until > now]
+    kept = [*still, Kept(generation=generation, until=now + KEEP_SECONDS)]
+    return {"generations": [item.model_dump(mode="json") for item in kept]}
 
 
 def _fall_back_or_quarantine(parts: Parts, why: str) -> None:

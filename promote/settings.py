@@ -85,6 +85,8 @@ class PromoterConfig(_Section):
     """Where the edge's EdgeConfig puts it; so with `edge_state`."""
     edge_state: Path | None = None
     """HAProxy's only: the promoter writes gate and target there before it tells HAProxy."""
+    inbox: Path | None = None
+    """The ingress's database, where there is an ingress: what a rollback leaves behind is answered anew from it."""
     runtime: str = "auto"
     docker: DockerOptions | None = None
     runtime_home: Path

@@ -20,6 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evidence.ledger import write_durably
+from promote.wire import complaint
 
 _PR_SET_PDEATHSIG = 1
 _STEADY_SECONDS = 10.0
@@ -161,7 +162,7 @@ def main() -> int:
     try:
         config = SupervisorConfig.model_validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
-        print(f"{path}: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"{path}: {complaint(error)}", file=sys.stderr)
         return 2
     supervise(config)
     return 0

@@ -16,7 +16,7 @@ from promote.journal import Overtaken, record_of
 from promote.parts import POLL, STEP_FAILED, Parts, Stopping
 from promote.preflight import PreflightFailed, check, copied, room
 from promote.probe import alive, beats
-from promote.records import Live, OpenSwap
+from promote.records import Live, OpenSwap, Previous
 from promote.rest import settle
 from promote.rollback import begin_rollback, roll_back
 
@@ -30,6 +30,7 @@ def advance(parts: Parts) -> None:
     opened = parts.journal.open()
     if opened is None:
         settle(parts)
+        parts.keep_images(None)
     elif opened.quarantined is not None:
         parts.edge.hold()
     elif opened.rollback is not None:
@@ -46,6 +47,7 @@ def _promote(parts: Parts, opened: OpenSwap) -> None:
     if opened.attempts >= MAX_ATTEMPTS:
         close(parts, opened, f"preflight was interrupted {opened.attempts} times")
         return
+    parts.keep_images(opened)
     try:
         _preflight(parts, opened)
     except PreflightFailed as error:
@@ -56,7 +58,7 @@ def _promote(parts: Parts, opened: OpenSwap) -> None:
         return
     try:
         parts.journal.step("HOLD", lambda o: _hold(parts, o))
-        parts.journal.step("DRAIN", lambda _: parts.drain(parts.timing.drain_seconds))
+        parts.journal.step("DRAIN", lambda _: _drain(parts))
         parts.journal.step("FENCE", lambda _: _fence(parts))
         parts.journal.step("CLONE", lambda o: _clone(parts, o), generation=parts.generations.next())
         parts.recheck(opened)
@@ -80,11 +82,11 @@ def _look_ahead(parts: Parts, opened: OpenSwap) -> Mapping[str, object]:
     try:
         room(source, parts.disk)
         parts.recheck(opened)
-        parts.edge.hold()
+        parts.patiently(parts.edge.hold)
         try:
-            parts.drain(_SNAPSHOT_DRAIN)
+            parts.patiently(lambda: parts.drain(_SNAPSHOT_DRAIN))
             with copied(source, parts.scratch) as snapshot:
-                parts.open_gate(opened.base)
+                parts.patiently(lambda: parts.open_gate(opened.base))
                 measured = check(
                     parts.instances, opened.base, opened.target, opened.approved_class, snapshot, parts.timing
                 )
@@ -96,13 +98,19 @@ def _look_ahead(parts: Parts, opened: OpenSwap) -> Mapping[str, object]:
 
 
 def _hold(parts: Parts, opened: OpenSwap) -> Mapping[str, object]:
-    known = baseline_of(parts.edge.turns(opened.base.epoch, 0))
-    parts.edge.hold()
+    known = baseline_of(parts.patiently(lambda: parts.edge.turns(opened.base.epoch, 0)))
+    parts.patiently(parts.edge.hold)
     return {"baseline": known}
 
 
-def _fence(parts: Parts) -> None:
+def _drain(parts: Parts) -> None:
+    parts.patiently(lambda: parts.drain(parts.timing.drain_seconds))
+
+
+def _fence(parts: Parts) -> Mapping[str, object]:
+    """With the old instance gone, whatever the inbox has no answer to is for whoever comes next."""
     parts.instances.fence(parts.timing.stop_grace, parts.timing.fence_seconds)
+    return {"inbox_mark": parts.mark_inbox()}
 
 
 def _clone(parts: Parts, opened: OpenSwap) -> None:
@@ -148,7 +156,8 @@ def _release(parts: Parts, opened: OpenSwap) -> OpenSwap:
     parts.journal.reach("RELEASED.before")
     opened = parts.journal.note("RELEASED", "done", released=True)
     parts.journal.reach("RELEASED.done")
-    held = parts.open_gate(opened.candidate)  # type: ignore[arg-type]
+    candidate = opened.candidate
+    held = parts.patiently(lambda: parts.open_gate(candidate))  # type: ignore[arg-type]
     parts.journal.reach("RELEASED.opened")
     return parts.journal.note("BAKE", "intent", held_ms=round(held, 1), attempts=1)
 
@@ -162,8 +171,8 @@ def _resume_bake(parts: Parts, opened: OpenSwap) -> None:
     elif not parts.instances.is_running(candidate):
         roll_back(parts, begin_rollback(parts, "the new instance was gone after an interruption"))
     else:
-        held = parts.open_gate(candidate)
         try:
+            held = parts.patiently(lambda: parts.open_gate(candidate))
             opened = parts.journal.note(
                 "BAKE", "intent", attempts=attempts, held_ms=opened.held_ms or round(held, 1)
             )
@@ -255,7 +264,13 @@ def _commit(parts: Parts, opened: OpenSwap, bake: Bake) -> None:
                 record=record.model_dump(mode="json"),
             )
             txn.set_pointer("lkg", candidate.model_dump(mode="json"))
-            txn.set_pointer("previous", opened.base.model_dump(mode="json"))
+            previous = Previous(
+                **dict(opened.base),
+                swap=opened.swap,
+                approved_class=opened.approved_class,
+                inbox_mark=opened.inbox_mark,
+            )
+            txn.set_pointer("previous", previous.model_dump(mode="json"))
             txn.set_pointer("open", None)
             parts.journal.reach("COMMITTED.within")
     except Overtaken as error:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
+
 MAX_LINE = 4 << 20
 
 
@@ -60,6 +62,15 @@ def call(path: Path, op: str, timeout: float = 10.0, **arguments: object) -> dic
     if "error" in reply:
         raise Refused(str(reply["error"]), str(reply.get("kind", "refused")))
     return reply
+
+
+def complaint(error: OSError | ValidationError) -> str:
+    """One line for people: what is wrong with what a process was told, or with the machine."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 def encode(reply: Mapping[str, object]) -> bytes:

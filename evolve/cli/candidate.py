@@ -58,6 +58,8 @@ def show(candidate_id: str, as_json: bool) -> None:
     consent = story.consent
     names = f": {', '.join(consent.signed)}" if consent.signed else ""
     print_fields([("signatures", f"{consent.sentence}{names}")])
+    if consent.rollback_class is not None:
+        print_fields([("rollback", f"{consent.rollback_class}: {consent.rollback}")])
     if consent.void:
         print_fields([("signatures", f"void: {consent.void}")])
     if report is None:

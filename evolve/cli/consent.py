@@ -9,6 +9,7 @@ from evolve.cli.people import ask_passphrase
 from evolve.cli.progress import Progress
 from evolve.errors import BadInput, Broken, Refused
 from evolve.product import Product
+from evolve.rollback import way_back
 from evolve.settle import settle
 from evolve.story import candidate_story
 from promote.records import SwapRecord
@@ -23,6 +24,11 @@ as_option = click.option("--as", "who", help="Who decides; default $EVOLVE_PERSO
 @as_option
 @click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
 @click.option("--digest", "confirm", help="Last 8 hex digits of the image; asked for at a terminal.")
+@click.option(
+    "--accept-lossy",
+    is_flag=True,
+    help="Agree that a rollback may lose what users wrote since the release; two people must.",
+)
 @dry_run_option
 @json_option
 def approve(
@@ -31,6 +37,7 @@ def approve(
     who: str | None,
     passphrase_stdin: bool,
     confirm: str | None,
+    accept_lossy: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -44,6 +51,8 @@ def approve(
         row = story.candidate
         say(f"candidate {row.id}: {row.verdict}, image {row.image}")
         say(story.consent.void or story.consent.sentence)
+        if story.consent.rollback_class is not None:
+            say(f"rollback {story.consent.rollback_class}: {story.consent.rollback}")
         if dry_run:
             return
         if confirm is None:
@@ -57,6 +66,7 @@ def approve(
             passphrase=ask_passphrase(passphrase_stdin),
             reason=reason,
             confirm_digest=confirm,
+            accept_lossy=accept_lossy,
         )
     if as_json:
         print_json({"candidate": candidate_id, **signed.model_dump(mode="json"), "complete": signed.complete})
@@ -100,13 +110,25 @@ def promote(candidate_id: str, detach: bool, as_json: bool) -> None:
 @reason_option
 @as_option
 @click.option(
+    "--swap", "meant", help="The one that is meant; refused when it is no longer the last or open one."
+)
+@click.option(
     "--discard-writes", is_flag=True, help="Out of a quarantine: give up what was written since the swap."
 )
 @json_option
-def rollback(reason: str, who: str | None, discard_writes: bool, as_json: bool) -> None:
-    """Go back to the previous good image, or out of the swap that is open."""
+def rollback(reason: str, who: str | None, meant: str | None, discard_writes: bool, as_json: bool) -> None:
+    """Go back to the previous good image, or out of the swap that is open.
+
+    After a swap that was approved as lossy this may lose what users wrote since its release.
+    """
     with open_product() as product:
-        swap = product.ask_promoter(lambda p: p.rollback(person(who), reason, discard_writes))
+        way = product.ask_promoter(way_back)
+        if way is not None and not as_json:
+            say(f"rolling back swap {way.swap}: {way.sentence}")
+        meant = meant or (way.swap if way is not None else None)
+        swap = product.ask_promoter(
+            lambda p: p.rollback(person(who), reason, meant, discard_writes=discard_writes)
+        )
         record = follow(product, swap, as_json)
     if as_json:
         print_json(record)

@@ -9,9 +9,17 @@ from evolve.signatures import Standing
 
 class Approve(Protocol):
     def __call__(
-        self, candidate_id: str, *, person: str, passphrase: str, reason: str, confirm_digest: str | None
+        self,
+        candidate_id: str,
+        *,
+        person: str,
+        passphrase: str,
+        reason: str,
+        confirm_digest: str | None,
+        accept_lossy: bool,
     ) -> Standing:
-        """Sign exactly these bytes as `person`; returns how far the approval has come. Raises `evolve.errors`."""
+        """Sign exactly these bytes as `person`; returns how far the approval has come. `accept_lossy`: the person agrees
+        that a rollback may lose what users wrote. Raises `evolve.errors`."""
         ...
 
 
@@ -28,8 +36,9 @@ class CheckPassphrase(Protocol):
 
 
 class RollBack(Protocol):
-    def __call__(self, *, person: str, reason: str) -> str:
-        """Go back, by the word of `person`; returns the id of the swap that does. Raises `evolve.errors`."""
+    def __call__(self, *, person: str, reason: str, swap: str) -> str:
+        """Undo this very swap, by the word of `person`; returns the id of the swap that does. Raises `evolve.errors`, also
+        when another has become the last one."""
         ...
 
 

@@ -16,13 +16,11 @@ from evolve.views import SwapView, get_swap
 from evolve.web.desk import (
     Actor,
     Desk,
-    address_of,
     desk_of,
     may_decide,
-    retry_after,
-    say_wait,
     see_other,
     sentence,
+    unproven,
 )
 from evolve.web.diffs import read_diff
 
@@ -39,6 +37,7 @@ def approve(
     reason: Annotated[str, Form(max_length=2000)] = "",
     digits: Annotated[str, Form(max_length=80)] = "",
     passphrase: Annotated[str, Form(max_length=1000)] = "",
+    accept_lossy: Annotated[bool, Form()] = False,
 ) -> Response:
     desk = desk_of(request)
     actor = desk.actor(request)
@@ -46,13 +45,12 @@ def approve(
     digits = digits.strip().lower()
     if wrong := _wrong_form(desk, actor, story, "approve", nonce, reason) or _wrong_digits(story, digits):
         return _again(desk, actor, story, wrong, reason)
-    if wait := desk.at_the_desk.take(actor.person, address_of(request)):
-        answer = _again(desk, actor, story, (429, say_wait(wait)), reason)
-        answer.headers.update(retry_after(wait))
+    if wrong := _wrong_class(story, accept_lossy):
+        return _again(desk, actor, story, wrong, reason)
+    if stranger := unproven(desk, actor, request, passphrase):
+        answer = _again(desk, actor, story, (stranger.status, stranger.error), reason)
+        answer.headers.update(stranger.headers)
         return answer
-    if not desk.consent.check_passphrase(actor.person, passphrase):
-        return _again(desk, actor, story, (403, "That is not your passphrase. Nothing was signed."), reason)
-    desk.at_the_desk.succeeded(actor.person)
     try:
         desk.consent.approve(
             candidate_id,
@@ -60,6 +58,7 @@ def approve(
             passphrase=passphrase,
             reason=reason.strip(),
             confirm_digest=digits,
+            accept_lossy=accept_lossy,
         )
     except EvolveError as error:
         return _again(desk, actor, story, (409, sentence(error)), reason)
@@ -130,6 +129,12 @@ def _wrong_form(desk: Desk, actor: Actor, story: Story, deed: str, nonce: str, r
 def _wrong_digits(story: Story, digits: str) -> Wrong:
     if digits != story.candidate.image[-8:]:
         return 400, "Those are not the last 8 digits of this image. Nothing was signed."
+    return None
+
+
+def _wrong_class(story: Story, accept_lossy: bool) -> Wrong:
+    if story.consent.rollback_class == "lossy" and not accept_lossy:
+        return 400, "A rollback may lose what users wrote. Nothing is signed unless you agree to that."
     return None
 
 

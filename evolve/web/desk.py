@@ -132,6 +132,25 @@ def address_of(request: Request) -> str:
     return "loopback" if host == "::1" or host.startswith("127.") else host
 
 
+@dataclass(frozen=True)
+class Unproven:
+    """Why a decision is not heard: the person behind it did not show who they are."""
+
+    status: int
+    error: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def unproven(desk: Desk, actor: Actor, request: Request, passphrase: str) -> Unproven | None:
+    """Asked last, for a wrong passphrase uses up one of the person's tries. None: it is this person."""
+    if wait := desk.at_the_desk.take(actor.person, address_of(request)):
+        return Unproven(429, say_wait(wait), retry_after(wait))
+    if not desk.consent.check_passphrase(actor.person, passphrase):
+        return Unproven(403, "That is not your passphrase. Nothing was done.")
+    desk.at_the_desk.succeeded(actor.person)
+    return None
+
+
 def say_wait(seconds: float) -> str:
     minutes = int(seconds // 60) + 1
     return f"Too many tries. The next one is heard in {minutes} minute{'s' if minutes > 1 else ''}."

@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evidence.canonical import utcnow
-from evolve.capabilities import in_words
 from evolve.sanitize import for_page
 from evolve.web.steps import meaning
+from promote.capabilities import in_words
 
 STYLE = (files(__package__) / "static" / "page.css").read_bytes()
 STYLE_VERSION = hashlib.sha256(STYLE).hexdigest()[:12]

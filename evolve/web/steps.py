@@ -23,6 +23,7 @@ STEPS = {
     "RB_CHOOSE": "settled which copy of the state to go back to",
     "RB_START": "what was live before starts",
     "RB_PROBE": "what was live before answers turns of ours",
+    "RB_REPLAY": "turns of the inbox that it does not know are given to it again",
     "ROLLED_BACK": "what was live before is live again",
     "QUARANTINED": "no instance is healthy: requests wait, and somebody is needed",
 }

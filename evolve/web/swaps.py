@@ -15,14 +15,12 @@ from evolve.views import SwapView
 from evolve.web.desk import (
     Actor,
     Desk,
-    address_of,
     desk_of,
     may_decide,
-    retry_after,
-    say_wait,
     see_other,
     sentence,
     signed_in,
+    unproven,
 )
 from evolve.web.pages import LIVE_SECONDS, STATIC_AGE, wants_live
 from evolve.web.render import SCRIPT
@@ -73,16 +71,14 @@ def roll_back(
     view = views.get_swap(desk.settings, swap_id)
     if wrong := _wrong(desk, actor, view, nonce, reason):
         return _page(desk, actor, request, swap_id, status=wrong[0], error=wrong[1], reason=reason)
-    if wait := desk.at_the_desk.take(actor.person, address_of(request)):
-        answer = _page(desk, actor, request, swap_id, status=429, error=say_wait(wait), reason=reason)
-        answer.headers.update(retry_after(wait))
+    if stranger := unproven(desk, actor, request, passphrase):
+        error = stranger.error
+        answer = _page(desk, actor, request, swap_id, status=stranger.status, error=error, reason=reason)
+        answer.headers.update(stranger.headers)
         return answer
-    if not desk.consent.check_passphrase(actor.person, passphrase):
-        error = "That is not your passphrase."
-        return _page(desk, actor, request, swap_id, status=403, error=error, reason=reason)
-    desk.at_the_desk.succeeded(actor.person)
     try:
-        return see_other(f"/swaps/{desk.consent.roll_back(person=actor.person, reason=reason.strip())}")
+        back = desk.consent.roll_back(person=actor.person, reason=reason.strip(), swap=swap_id)
+        return see_other(f"/swaps/{back}")
     except EvolveError as refused:
         return _page(desk, actor, request, swap_id, status=409, error=sentence(refused), reason=reason)
 

@@ -63,10 +63,17 @@ local function new_ticket(txn)
   return last_ticket
 end
 
+-- What the client says in "Prefer: wait=SECONDS", or as long as anyone may.
+local function patience(txn)
+  local said = txn.f:req_fhdr("prefer")
+  local seconds = said and tonumber((" " .. said .. " "):match("[,;%s]wait=(%d+)[,;%s]"))
+  return math.min(hold_seconds, seconds or hold_seconds)
+end
+
 -- The first pass: most wait here, where a request costs one buffer.
 core.register_action("park", { "http-req" }, function(txn)
   local ticket = new_ticket(txn)
-  local left, why = wait(txn, ticket, hold_seconds)
+  local left, why = wait(txn, ticket, patience(txn))
   unpark(ticket)
   if not left then return txn:set_var("txn.why", why) end
   txn.http:req_set_header("x-edge-left", tostring(left))

@@ -110,6 +110,15 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
         ),
     ),
     "newer": (("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),),
+    "reaches": (("service/turns.py", "import json\n", "import json\nimport ssl\n"),),
+    "dawdles": (
+        (
+            "service/__main__.py",
+            TURN,
+            '        time.sleep(0 if session.startswith("probe-") else 1.5)\n' + TURN,
+        ),
+    ),
+    "blind": (("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (2,)\n"),),
     "lossy": (
         ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
         (
@@ -122,8 +131,14 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
 }
 """Candidates as edits of the tiny substrate: (file, text, replacement). Some that need a word: `abrupt` dies at once when
 asked to end and leaves a mark of each turn that it did not finish; `lenient` is wrong and brings canaries that don't mind;
-`outgrows` moves the state, on live turns only, to a schema that the base can't read.
+`blind` can't read what the base wrote; `outgrows` moves the state, on live turns only, to a schema that the base can't read.
 Of the harness all kinds are good ones."""
+KINDS = {
+    **KINDS,
+    **{f"lossy_{kind}": (*KINDS["lossy"], *KINDS[kind]) for kind in ("refuses", "late_bad", "late_death")},
+}
+LOSSY = {"both": True, "rollback_class": "lossy", "schema_reads": (1, 2), "schema_writes": 2}
+"""How `Rig.promote` says that two people approve an image of the `lossy` kinds, for what it is."""
 GOOD_KINDS = ("good", "slow_boot")
 
 
@@ -188,6 +203,8 @@ class Rig:
     edge_kind: EdgeKind = "embedded"
     hold_seconds: float = 60.0
     hooks: list[dict[str, object]] = field(default_factory=list)
+    inbox: bool = False
+    """The promoter knows of an ingress, whose database is `inbox_file`."""
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
@@ -201,6 +218,10 @@ class Rig:
         self.home.mkdir(parents=True, exist_ok=True)
         self.runtime = self.images.runtime()
         self.service = f"tiny-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
+
+    @property
+    def inbox_file(self) -> Path:
+        return self.home / "ingress" / "inbox.db"
 
     def write_configs(self) -> None:
         (self.home / "edge.json").write_text(
@@ -236,6 +257,7 @@ class Rig:
                     "timing": {**timing, "drain_seconds": 4.0, "stop_grace": 4.0, **self.timing},
                     "disk": {"spare_bytes": 1 << 20},
                     "hooks": self.hooks,
+                    "inbox": str(self.inbox_file) if self.inbox else None,
                 }
             )
         )
@@ -325,6 +347,7 @@ class Rig:
         for instance in self.runtime.find({"evolve.service": self.service}):
             self.runtime.kill(instance)
             self.runtime.remove(instance)
+        self.runtime.keep((), self.service)
 
 
 def make_approval(

@@ -13,7 +13,9 @@ from pathlib import Path
 import evidence.ledger
 import promote.accept
 import promote.journal
+import promote.parts
 import promote.policy
+import promote.rollback
 from evidence.canonical import utcnow
 from promote.bake import BakeRules
 from promote.promoter import BakeFloor, run
@@ -44,7 +46,8 @@ def _serve_forked(path: Path, log: Path, days: int, env: dict[str, str]) -> None
     def shifted() -> datetime:
         return utcnow() + timedelta(days=days)
 
-    for module in (evidence.ledger, promote.accept, promote.journal, promote.policy):
+    ours = (promote.accept, promote.journal, promote.parts, promote.policy, promote.rollback)
+    for module in (evidence.ledger, *ours):
         module.utcnow = shifted  # type: ignore[attr-defined]
     sys.exit(serve(path))
 

@@ -210,6 +210,33 @@ def test_a_signer_who_lost_the_role_voids_what_was_signed(world: World, candidat
     assert world.ok(*words(candidate, THIRD), given=GIVEN)["complete"]
 
 
+def test_an_approval_as_lossy_takes_the_word_of_everyone_who_signs(
+    world: World, candidate: dict[str, Any]
+) -> None:
+    set_needed(world, 1)
+    assert consent_of(world, candidate)["rollback_class"] == "same"
+    lossy = world.ok(*words(candidate, APPROVER), "--accept-lossy", given=GIVEN)
+    assert (lossy["rollback_class"], lossy["needed"], lossy["complete"]) == ("lossy", 2, False)
+    assert lossy["because"] == ["a rollback would lose writes"]
+    assert "may lose everything that users wrote" in consent_of(world, candidate)["rollback"]
+    error = world.refused(4, "needs_consent", *words(candidate, SECOND), given=GIVEN)
+    assert "lossy" in error["message"]
+    assert "expand, then contract" in error["hint"]
+    assert signatures(world) == {APPROVER}
+    assert world.ok(*words(candidate, SECOND), "--accept-lossy", given=GIVEN)["complete"]
+    signed = SignedApproval.model_validate_json(files(world)[0].read_bytes())
+    assert (signed.approval.rollback_class, signed.approval.replays_inbox) == ("lossy", False)
+
+
+def test_what_was_signed_for_another_class_begins_anew_as_lossy(
+    world: World, candidate: dict[str, Any]
+) -> None:
+    first = world.ok(*words(candidate, APPROVER), given=GIVEN)
+    anew = world.ok(*words(candidate, SECOND), "--accept-lossy", given=GIVEN)
+    assert (anew["signed"], anew["approval"] == first["approval"]) == ([SECOND], False)
+    assert signatures(world) == {SECOND}
+
+
 def test_declining_voids_what_was_signed(world: World, candidate: dict[str, Any]) -> None:
     for who in (APPROVER, SECOND):
         world.ok(*words(candidate, who), given=GIVEN)

@@ -237,6 +237,24 @@ def test_beyond_the_caps_a_request_is_refused_and_told_when_to_come_back(
         rig.close()
 
 
+@pytest.mark.parametrize("said", ["wait=0", "respond-async, wait=0", "wait=0;x=1"])
+def test_who_prefers_not_to_wait_is_refused_at_a_shut_gate_and_served_at_an_open_one(
+    rig: Rig, tmp_path: Path, said: str
+) -> None:
+    path = tmp_path / "s.sock"
+    service = Scripted(path, lambda link, _: link.sendall(OK))
+    rig.edge.point_at(Target(str(path), 1, "sha256:scripted"))
+    try:
+        rig.edge.hold()
+        status, headers, body = send(rig, "POST", "/v1/chat/completions", b"{}", prefer=said)
+        assert (status, headers["retry-after"], why(body)) == (503, "1", "waited too long")
+        assert service.seen == []
+        rig.edge.release()
+        assert send(rig, "POST", "/v1/chat/completions", b"{}", prefer=said)[0] == 200
+    finally:
+        service.close(path)
+
+
 def test_ids_and_clock_are_stamped_by_the_edge(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     service = Scripted(path, lambda link, _: link.sendall(OK))

@@ -16,7 +16,7 @@ from promote_rig import Images, Rig, Traffic, make_approval, rig_in, until
 from evidence.canonical import canonical_json, digest, new_id
 from evidence.ledger import Ledger
 from promote.accept import Intake, Rejected
-from promote.approval import SignedApproval
+from promote.approval import RollbackClass, SignedApproval
 from promote.attest import AttestationRefused, Attestor
 from promote.bundle import BundleRefused
 from promote.generations import Generations
@@ -26,7 +26,7 @@ from promote.live import FenceFailed, Instances, Surroundings
 from promote.policy import ConsentPolicy, ConsentRefused, Person
 from promote.preflight import PreflightFailed, check, copied
 from promote.probe import ProbeFailed, _check_identity, beats
-from promote.records import Live
+from promote.records import Live, Previous
 from promote.settings import Timing
 
 
@@ -178,7 +178,7 @@ def test_a_rejection_is_written_down_and_spends_nothing(desk: Desk) -> None:
 def test_what_two_must_sign_is_read_from_the_bytes_that_are_held(desk: Desk) -> None:
     """Whatever else says how many are needed: the capability difference in the bundle, the schemas in the images."""
     signed, bundle = desk.approved()
-    grown = canonical_json({"added": ["network:socket"], "removed": []})
+    grown = canonical_json({"added": ["network:ssl"], "removed": []})
     (bundle / "capability_diff.json").write_bytes(grown)
     approval = signed.approval.model_copy(update={"capability_diff_sha256": digest(grown)})
     schema: dict[str, object] = {"schema_reads": (1, 2), "schema_writes": 2}
@@ -196,6 +196,33 @@ def test_what_two_must_sign_is_read_from_the_bytes_that_are_held(desk: Desk) -> 
         opened = desk.intake.submit(sign_as("quinn", which, desk.rig.second, one), folder)
         assert opened.approval == which.digest
         desk.rest("base")
+
+
+def test_what_an_image_newly_reaches_for_is_read_from_the_image_itself(desk: Desk) -> None:
+    signed, bundle = desk.approved("reaches")
+    with pytest.raises(Rejected, match="the image also gained network:ssl"):
+        desk.intake.submit(signed, bundle)
+    shown = canonical_json({"added": ["network:ssl"], "removed": []})
+    (bundle / "capability_diff.json").write_bytes(shown)
+    told = sign(signed.approval.model_copy(update={"capability_diff_sha256": digest(shown)}), desk.rig.key)
+    with pytest.raises(Rejected, match="1 of 2 approvers have signed: it gains capabilities"):
+        desk.intake.submit(told, bundle)
+    desk.intake.submit(sign_as("quinn", told.approval, desk.rig.second, told), bundle)
+
+
+def test_a_rollback_of_another_swap_than_the_last_one_is_refused(desk: Desk) -> None:
+    opened = desk.intake.submit(*desk.approved())
+    with pytest.raises(
+        Rejected, match=f"swap elder is not the one that can be rolled back: that is swap {opened.swap}"
+    ):
+        desk.intake.ask_rollback("otto", "looked at it yesterday", "elder")
+    desk.rest("good")
+    previous = Previous(digest=desk.rig.images.digest("base"), generation=1, epoch=1, swap="last")
+    with desk.ledger.transaction() as txn:
+        txn.set_pointer("previous", previous.model_dump(mode="json"))
+    with pytest.raises(Rejected, match="that is swap last"):
+        desk.intake.ask_rollback("otto", "looked at it yesterday", opened.swap)
+    assert desk.intake.ask_rollback("otto", "this very one", "last").base == previous.live
 
 
 def test_who_loses_the_role_between_accept_and_start_has_not_approved(desk: Desk) -> None:
@@ -254,14 +281,19 @@ def test_a_writer_that_nobody_lists_is_known_by_its_lock(desk: Desk) -> None:
     desk.instances.fence(0.1, 0.2)
 
 
-def test_a_lossy_schema_is_refused_whatever_was_approved(desk: Desk) -> None:
+@pytest.mark.parametrize("approved", ["same", "forward_compatible"])
+def test_a_lossy_schema_is_refused_unless_it_was_approved_as_lossy(
+    desk: Desk, approved: RollbackClass
+) -> None:
     base = Live(digest=desk.rig.images.digest("base"), generation=1, epoch=1)
     migrated = desk.instances.generations.data(1)
     desk.instances.run_on(base.digest, ("python", "-m", "service", "--migrate"), migrated, 20)
     target = desk.rig.images.digest("lossy")
     scratch = desk.rig.home / "scratch"
-    with copied(migrated, scratch) as snapshot, pytest.raises(PreflightFailed, match="lossy"):
-        check(desk.instances, base, target, "lossy", snapshot, Timing())
+    with copied(migrated, scratch) as snapshot, pytest.raises(PreflightFailed, match="two steps"):
+        check(desk.instances, base, target, approved, snapshot, Timing())
+    with copied(migrated, scratch) as snapshot:
+        assert check(desk.instances, base, target, "lossy", snapshot, Timing()) == "lossy"
 
 
 def _beat(run: Path, live: Live, stamp: float, **changes: object) -> None:

@@ -1,5 +1,6 @@
 """The order of things in a whole swap: what must have happened before what, and how often it may be tried again."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def starts(rig: Rig) -> list[int]:
     return list(found.values())
 
 
+def _open(rig: Rig) -> dict[str, object]:
+    """The swap under way."""
+    value = rig.client.status()["open"]
+    return value if isinstance(value, dict) else {}
+
+
 def head_and_cover(rig: Rig) -> tuple[int, int]:
     """Rows in the promoter's ledger, and how many of them its newest checkpoint covers."""
     with Ledger(rig.home / "promote" / "ledger.db", create=False) as ledger:
@@ -59,6 +66,29 @@ def test_turns_in_flight_end_before_the_old_instance_does(rig: Rig) -> None:
         assert rig.finish(rig.promote("good")).state == "committed"
     old = rig.home / "promote" / "state" / "gen-1" / "data"
     assert list(old.glob("begun-*")) == []
+    assert traffic.lost_or_doubled() == []
+
+
+@pytest.mark.parametrize("reason", ["", "enough of it"])
+def test_a_swap_waits_for_an_edge_that_dies_behind_its_shut_gate(rig: Rig, reason: str) -> None:
+    """Until it is back, or a person calls the swap off."""
+    rig.install("dawdles")
+    with Traffic(rig, clients=3, again=True) as traffic:
+        swap = rig.promote("good")
+        until(lambda: _open(rig).get("state") == "DRAIN", 20.0)
+        assert rig.edge_process is not None
+        rig.edge_process.kill()
+        rig.edge_process.wait()
+        until(lambda: "the edge is away" in str(rig.client.status()["problem"]), 20.0)
+        if reason:
+            rig.client.rollback("otto", reason, swap)
+        time.sleep(1.0)
+        assert _open(rig)["swap"] == swap
+        assert bool(_open(rig)["rollback"]) == bool(reason)
+        rig.start_edge()
+        record = rig.finish(swap)
+        until(lambda: not rig.edge.status().held, 20.0)
+    assert (record.state, reason in record.reason) == ("rolled_back" if reason else "committed", True)
     assert traffic.lost_or_doubled() == []
 
 

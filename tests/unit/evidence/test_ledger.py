@@ -230,7 +230,9 @@ def test_a_ledger_that_somebody_writes_meanwhile_is_not_called_damaged(
     tmp_path: Path, key: Ed25519PrivateKey
 ) -> None:
     path, checkpoints, over = tmp_path / "l.db", tmp_path / "checkpoints", threading.Event()
-    filled(path, 200)
+    with Ledger(path) as ledger, ledger.transaction() as txn:
+        for number in range(1000):  # enough to read for somebody to write meanwhile
+            txn.set_pointer("open", {"number": number})
 
     def write() -> None:
         with Ledger(path) as ledger:

@@ -186,7 +186,7 @@ def test_a_replayed_form_counts_once_and_not_after_signing_out(visit: Visit) -> 
     assert visit.world.book.decisions == 1
 
 
-def half_sign(world: World) -> None:
+def half_sign(world: World, **changes: object) -> None:
     """Two must sign; alan has, with his real key."""
     settings = world.settings
     approval = Approval(
@@ -197,7 +197,6 @@ def half_sign(world: World) -> None:
         **dict.fromkeys(FILES.values(), "sha256:" + "0" * 64),  # type: ignore[arg-type]
         schema_reads=(1,),
         schema_writes=1,
-        rollback_class="same",
         policy="separate",
         promoter_digest=promoter_digest(),
         requester="olga",
@@ -206,6 +205,7 @@ def half_sign(world: World) -> None:
         bake_seconds=600,
         bake_turns=50,
         expires=(utcnow() + LIFETIME).isoformat(),
+        **{"rollback_class": "same", **changes},  # type: ignore[arg-type]
     )
     folder = folder_of(settings, approval.digest)
     folder.mkdir(parents=True)
@@ -239,6 +239,21 @@ def test_the_page_says_who_has_signed_and_lets_another_sign(visit: Visit) -> Non
     visit.sign_in("ada")
     assert visit.approve().status_code == 303
     assert [asked["person"] for asked in visit.world.book.approved] == ["ada"]
+
+
+@pytest.mark.parametrize(("inbox", "lost"), [(False, "everything"), (True, "but for turns of the inbox")])
+def test_a_lossy_approval_is_signed_only_by_who_agrees_to_that(visit: Visit, inbox: bool, lost: str) -> None:
+    visit.sign_in("ada")
+    half_sign(visit.world, rollback_class="lossy", replays_inbox=inbox)
+    html = visit.client.get(visit.page).text
+    assert "a rollback may lose" in html
+    assert lost in html
+    assert "expand, then contract" in html
+    answer = visit.approve()
+    assert (answer.status_code, "unless you agree" in answer.text) == (400, True)
+    assert visit.world.book.approved == []
+    assert visit.approve(accept_lossy="true").status_code == 303
+    assert visit.world.book.approved[0]["accept_lossy"] is True
 
 
 def test_signatures_that_do_not_count_any_more_are_told(world: World) -> None:

@@ -152,7 +152,13 @@ def test_approval_takes_reason_digits_and_passphrase(visit: Visit) -> None:
     answer = visit.approve(digits=DIGITS.upper())
     assert answer.status_code == 303, answer.text
     assert visit.world.book.approved == [
-        {"candidate": visit.world.candidate_id, "person": "ada", "reason": "read it all", "digits": DIGITS}
+        {
+            "candidate": visit.world.candidate_id,
+            "person": "ada",
+            "reason": "read it all",
+            "digits": DIGITS,
+            "accept_lossy": False,
+        }
     ]
     html = visit.client.get(visit.page).text
     assert "read it all" in html

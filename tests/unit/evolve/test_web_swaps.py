@@ -107,7 +107,7 @@ def test_an_approver_goes_back_once_with_a_reason(client: TestClient, moving: st
     sign_in(client)
     nonce = field(client.get(f"/swaps/{moving}").text, "nonce")
     assert go_back(client, moving, nonce=nonce).headers["location"] == "/swaps/swap-1"
-    assert world.book.rolled_back == [{"person": "ada", "reason": "it answers slowly"}]
+    assert world.book.rolled_back == [{"person": "ada", "reason": "it answers slowly", "swap": moving}]
     assert go_back(client, moving, nonce=nonce).status_code == 409, "a form counts once"
     assert len(world.book.rolled_back) == 1
 

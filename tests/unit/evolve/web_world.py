@@ -85,8 +85,8 @@ class Book:
     declined: list[dict[str, str]] = field(default_factory=list)
     rolled_back: list[dict[str, str]] = field(default_factory=list)
 
-    def roll_back(self, *, person: str, reason: str) -> str:
-        self.rolled_back.append({"person": person, "reason": reason})
+    def roll_back(self, *, person: str, reason: str, swap: str) -> str:
+        self.rolled_back.append({"person": person, "reason": reason, "swap": swap})
         return "swap-1"
 
     def check_passphrase(self, person: str, passphrase: str) -> bool:
@@ -97,10 +97,23 @@ class Book:
         return True
 
     def approve(
-        self, candidate_id: str, *, person: str, passphrase: str, reason: str, confirm_digest: str | None
+        self,
+        candidate_id: str,
+        *,
+        person: str,
+        passphrase: str,
+        reason: str,
+        confirm_digest: str | None,
+        accept_lossy: bool,
     ) -> Standing:
         self.approved.append(
-            {"candidate": candidate_id, "person": person, "reason": reason, "digits": confirm_digest}
+            {
+                "candidate": candidate_id,
+                "person": person,
+                "reason": reason,
+                "digits": confirm_digest,
+                "accept_lossy": accept_lossy,
+            }
         )
         self._decide(candidate_id, "approved", person, reason, "sha256:" + "a" * 64)
         return Standing(approval="sha256:" + "a" * 64, signed=(person,))

@@ -122,7 +122,7 @@ def test_a_good_approval_passes(tmp_path: Path, fields: dict[str, str]) -> None:
         ("another build", {"promoter_digest": "sha256:" + "0" * 64}),
         ("may not approve", {"requester": "anna"}),
         ("solo is not permitted", {"policy": "solo"}),
-        ("lossy", {"rollback_class": "lossy"}),
+        ("1 of 2 approvers have signed: a rollback would lose writes", {"rollback_class": "lossy"}),
         ("shorter than 10 s", {"bake_seconds": 9.99}),
         ("shorter than 10 s", {"bake_turns": 49}),
     ],
@@ -134,6 +134,11 @@ def test_what_an_approval_may_not_say(fields: dict[str, str], why: str, changes:
         changes = {"expires": (utcnow() + span).isoformat()}
     with pytest.raises(ConsentRefused, match=why):
         judge(sign(approval(fields, **changes), ANNA))
+
+
+def test_two_people_may_approve_as_lossy(fields: dict[str, str]) -> None:
+    one = sign(approval(fields, rollback_class="lossy"), ANNA)
+    judge(sign_as("bert", one.approval, BERT, one))
 
 
 def test_a_clock_that_is_five_minutes_off_is_forgiven(fields: dict[str, str]) -> None:
@@ -309,6 +314,15 @@ def test_growth_is_read_from_the_capability_diff(tmp_path: Path) -> None:
     grown["capability_diff.json"] = {"added": ["git/push"]}
     write_bundle(tmp_path / "grown", grown)
     assert capability_growth(tmp_path / "grown")
+
+
+def test_growth_that_people_were_not_shown_is_refused(tmp_path: Path) -> None:
+    shown = contents()
+    shown["capability_diff.json"] = {"added": ["network:ssl"], "removed": []}
+    write_bundle(tmp_path / "shown", shown)
+    assert capability_growth(tmp_path / "shown", ["network:ssl"])
+    with pytest.raises(BundleRefused, match="also gained network:socket"):
+        capability_growth(tmp_path / "shown", ["network:ssl", "network:socket"])
 
 
 def test_a_persons_key_opens_with_its_passphrase_only(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-from evolve.capabilities import DYNAMIC_CALLS, IN_WORDS, REACH, capabilities, difference, in_words
+from promote.capabilities import DYNAMIC_CALLS, IN_WORDS, REACH, capabilities, difference, in_words
 
 
 def test_reach_is_read_from_imports_and_calls() -> None:
