@@ -61,9 +61,13 @@ class Generations:
         staging = self.root / f"gen-{generation}.t"
         self.root.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
-        (staging / "ctl").mkdir(parents=True)
-        (staging / "ctl" / ".lock").touch(mode=0o644)
-        copy_state(source, staging / "data")
+        try:
+            (staging / "ctl").mkdir(parents=True)
+            (staging / "ctl" / ".lock").touch(mode=0o644)
+            copy_state(source, staging / "data")
+        except (GenerationBroken, OSError):
+            shutil.rmtree(staging, ignore_errors=True)  # half a copy on a full disk is in everybody's way
+            raise
         reach("copied")
         os.replace(staging, self.path(generation))
         sync_folder(self.root)

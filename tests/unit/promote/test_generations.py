@@ -56,7 +56,13 @@ def test_creating_twice_is_creating_once(generations: Generations) -> None:
 def test_a_missing_source_leaves_nothing_that_looks_like_a_generation(generations: Generations) -> None:
     with pytest.raises(GenerationBroken):
         generations.clone(7, 8, nothing)
-    assert generations.present() == [1]
+    assert [path.name for path in generations.root.iterdir()] == ["gen-1"]
+
+
+def test_a_copy_is_no_generation_before_it_is_whole(generations: Generations) -> None:
+    seen: list[tuple[str, list[int]]] = []
+    generations.clone(1, 2, lambda name: seen.append((name, generations.present())))
+    assert seen == [("copied", [1]), ("renamed", [1, 2])]
 
 
 def test_the_lock_and_the_owner_lie_apart_from_the_state(generations: Generations) -> None:
