@@ -151,6 +151,10 @@ class Gate:
         self.inflight += 1
         return self._next_ticket, self.target
 
+    def began(self, ticket: int, at: float) -> None:
+        """The same request was with this instance before: its age counts from then."""
+        self._started[ticket] = at
+
     def leave(self, ticket: int) -> None:
         if self._started.pop(ticket, None) is not None:
             self.inflight -= 1

@@ -180,6 +180,7 @@ class Relay:
             return
         patience = Patience(min(self._caps.hold_seconds, _wait_preferred(headers)))
         blamed: set[int] = set()
+        begun: dict[int, float] = {}
         passed = Passed()
         while True:
             try:
@@ -187,7 +188,8 @@ class Relay:
             except Overfull as error:
                 await self._refuse(link, writer, str(error), passed)
                 return
-            started = time.monotonic()
+            started = begun.setdefault(target.epoch, time.monotonic())
+            self._gate.began(ticket, started)
             try:
                 status = await self._forward(request, headers, target, link, writer, passed)
                 self._mark(request, target, status, started)

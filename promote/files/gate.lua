@@ -9,7 +9,7 @@ local RETRY_MS = 20
 local map = Map.new("gate.map", Map._str)
 local last_ticket, last_mark, parked, inflight = 0, 0, 0, 0
 local waiting, passed = {}, {} -- by ticket
-local unanswered = {} -- by request: what it may still wait, and whose failures it told already
+local unanswered = {} -- by request: what it may still wait, and by epoch when it first was with an instance that failed it
 
 local function now()
   local time = core.now()
@@ -92,7 +92,7 @@ core.register_action("admit", { "http-req" }, function(txn)
   left, why = wait(txn, ticket, left)
   unpark(ticket)
   if not left then return txn:set_var("txn.why", why) end
-  passed[ticket] = now()
+  passed[ticket] = before and before.told[live_epoch()] or now()
   inflight = inflight + 1
   txn:set_var("txn.left", tostring(left))
   txn:set_var("txn.epoch", live_epoch())
@@ -117,7 +117,7 @@ core.register_fetches("leave", function(txn)
     local told = known and known.told or {}
     unanswered[request] = { left = tonumber(txn:get_var("txn.left")), told = told, at = now() }
     if told[epoch] then return "-" end
-    told[epoch] = true
+    told[epoch] = since
   end
   if not txn:get_var("txn.turn") then return "-" end
   last_mark = last_mark + 1

@@ -158,6 +158,25 @@ def test_an_instance_that_dies_under_requests_costs_none_of_them(rig: Rig, tmp_p
         service.end()
 
 
+def test_a_request_that_an_instance_fails_again_and_again_grows_old_there(rig: Rig, tmp_path: Path) -> None:
+    """Else a service that breaks off every reply is not seen once all its clients wait. Who comes next is not blamed."""
+    broken, whole = tmp_path / "broken.sock", tmp_path / "whole.sock"
+    first, second = Scripted(broken, lambda *_: None), Scripted(whole, lambda link, _: link.sendall(OK))
+    rig.edge.point_at(Target(str(broken), 1, "d"))
+    rig.edge.release()
+    told: list[int] = []
+    asking = threading.Thread(target=lambda: told.append(send(rig, "POST", "/v1/chat/completions", b"{}")[0]))
+    asking.start()
+    until(lambda: rig.edge.status().oldest_seconds > 1.0, 30.0)
+    rig.edge.point_at(Target(str(whole), 2, "e"))
+    asking.join()
+    assert told == [200]
+    (mark,) = until(lambda: rig.edge.turns(2, 0), 10.0)
+    assert mark.status == 200
+    first.close(broken)
+    second.close(whole)
+
+
 def test_an_edge_that_was_killed_with_its_gate_shut_comes_back_shut(rig: Rig, tmp_path: Path) -> None:
     service = Tiny(tmp_path, 1)
     try:
