@@ -12,6 +12,7 @@ from containers.docker_options import DockerOptions
 
 LONGEST = (
     "test_promote_kills.py",
+    "test_promote_bad.py",
     "test_promote_docker_trouble.py",
     "test_gate_attacks.py",
     "test_gate_fresh_cheats.py",

@@ -20,12 +20,14 @@ from typing import Literal, TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from promote_kinds import KINDS
 
 from containers.docker_options import DockerOptions
 from containers.engine import get_runtime
 from containers.runtime import Runtime
 from containers.substrate import load_manifest
 from evidence.canonical import digest, new_id, utcnow
+from evidence.ledger import write_durably
 from promote.approval import Approval, SignedApproval
 from promote.bundle import write_bundle
 from promote.client import PromoterClient
@@ -38,108 +40,9 @@ from promote.wire import Refused, Unreachable
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "harness" / "tiny"
-Patch = tuple[str, str, str]
 T = TypeVar("T")
-
-TURN = "        status, reply = self.server.agent.handle(self.path, body, session, request_id, clock)\n"
-OPEN = "    store = open_store(state)\n    events ="
-KINDS: Mapping[str, tuple[Patch, ...]] = {
-    "base": (),
-    "good": (
-        ("service/turns.py", '"reverse": lambda text: text[::-1],', '"reverse": lambda text: text[::-1],\n'),
-    ),
-    "crash": (("service/__main__.py", OPEN, "    raise SystemExit(3)\n" + OPEN),),
-    "refuses": (("service/__main__.py", TURN, TURN + "        status, reply = 500, {}\n"),),
-    "hangs": (("service/__main__.py", TURN, "        time.sleep(3600)\n" + TURN),),
-    "wrong": (("service/turns.py", '"echo": lambda text: text,', '"echo": lambda text: "",'),),
-    "slow_boot": (("service/__main__.py", OPEN, "    time.sleep(0.6)\n" + OPEN),),
-    "late_bad": (
-        (
-            "service/__main__.py",
-            TURN,
-            TURN
-            + '        bad = getattr(self.server, "bad", 0) + (not session.startswith("probe-"))\n'
-            + "        self.server.bad = bad\n"
-            + "        if bad > 3:\n            status, reply = 500, {}\n",  # well within what every bake here must see
-        ),
-    ),
-    "late_death": (
-        (
-            "service/__main__.py",
-            TURN,
-            TURN
-            + '        bad = getattr(self.server, "bad", 0) + (not session.startswith("probe-"))\n'
-            + "        self.server.bad = bad\n"
-            + "        if bad > 8:\n            os._exit(9)\n",
-        ),
-    ),
-    "brittle": (
-        (
-            "service/__main__.py",
-            TURN,
-            TURN
-            + '        if Path(os.environ["STATE_DIR"], "brittle").exists():\n            status, reply = 500, {}\n',
-        ),
-    ),
-    "abrupt": (
-        (
-            "service/__main__.py",
-            "lambda *_: threading.Thread(target=server.shutdown).start()",
-            "lambda *_: os._exit(0)",
-        ),
-        (
-            "service/__main__.py",
-            TURN,
-            '        Path(os.environ["STATE_DIR"], f"begun-{request_id}").touch()\n        time.sleep(0.3)\n'
-            + TURN
-            + '        Path(os.environ["STATE_DIR"], f"begun-{request_id}").unlink()\n',
-        ),
-    ),
-    "lenient": (
-        ("service/turns.py", '"echo": lambda text: text,', '"echo": lambda text: "",'),
-        ("substrate.toml", 'expect = "{nonce}"', 'expect = "choices"'),
-    ),
-    "outgrows": (
-        ("service/state.py", "READS = (1,)\n", "READS = (1, 2)\n"),
-        (
-            "service/__main__.py",
-            TURN,
-            TURN
-            + '        if not session.startswith("probe-"):\n'
-            + '            self.server.agent.store.db.execute("PRAGMA user_version = 2")\n',
-        ),
-    ),
-    "newer": (("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),),
-    "reaches": (("service/turns.py", "import json\n", "import json\nimport ssl\n"),),
-    "dawdles": (
-        (
-            "service/__main__.py",
-            TURN,
-            '        time.sleep(0 if session.startswith("probe-") else 1.5)\n' + TURN,
-        ),
-    ),
-    "blind": (("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (2,)\n"),),
-    "lossy": (
-        ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
-        (
-            "service/state.py",
-            "        if self.schema not in READS:",
-            '        self.db.execute(f"PRAGMA user_version = {SCHEMA}")\n        if self.schema not in READS:',
-        ),
-        ("substrate.toml", "reads = [1]\nwrites = 1", "reads = [1, 2]\nwrites = 2"),
-    ),
-}
-"""Candidates as edits of the tiny substrate: (file, text, replacement). Some that need a word: `abrupt` dies at once when
-asked to end and leaves a mark of each turn that it did not finish; `lenient` is wrong and brings canaries that don't mind;
-`blind` can't read what the base wrote; `outgrows` moves the state, on live turns only, to a schema that the base can't read.
-Of the harness all kinds are good ones."""
-KINDS = {
-    **KINDS,
-    **{f"lossy_{kind}": (*KINDS["lossy"], *KINDS[kind]) for kind in ("refuses", "late_bad", "late_death")},
-}
 LOSSY = {"both": True, "rollback_class": "lossy", "schema_reads": (1, 2), "schema_writes": 2}
 """How `Rig.promote` says that two people approve an image of the `lossy` kinds, for what it is."""
-GOOD_KINDS = ("good", "slow_boot")
 
 
 class Images:
@@ -205,6 +108,7 @@ class Rig:
     hooks: list[dict[str, object]] = field(default_factory=list)
     inbox: bool = False
     """The promoter knows of an ingress, whose database is `inbox_file`."""
+    promoter_env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
@@ -224,7 +128,9 @@ class Rig:
         return self.home / "ingress" / "inbox.db"
 
     def write_configs(self) -> None:
-        (self.home / "edge.json").write_text(
+        """Whole files: a running promoter reads its own anew."""
+        write_durably(
+            self.home / "edge.json",
             json.dumps(
                 {
                     "port": self.port,
@@ -232,10 +138,11 @@ class Rig:
                     "state_file": str(self.edge_state),
                     "hold_seconds": self.hold_seconds,
                 }
-            )
+            ).encode(),
         )
         timing = {"boot_seconds": 6.0, "turn_seconds": 3.0, "probe_window": 20.0, "probe_interval": 0.0}
-        (self.home / "promoter.json").write_text(
+        write_durably(
+            self.home / "promoter.json",
             json.dumps(
                 {
                     "home": str(self.home / "promote"),
@@ -259,7 +166,7 @@ class Rig:
                     "hooks": self.hooks,
                     "inbox": str(self.inbox_file) if self.inbox else None,
                 }
-            )
+            ).encode(),
         )
 
     def start_edge(self) -> None:
@@ -267,13 +174,13 @@ class Rig:
         self.edge_process = self._spawn(
             ["-m", EDGE_MODULES[self.edge_kind], "--config", str(self.home / "edge.json")], "edge", {}
         )
-        self.port = until(lambda: self.edge.status().port, 10.0)
+        self.port = until(lambda: self.edge.status().port, 60.0)
 
     def start_promoter(self, **env: str) -> None:
         self.write_configs()
         root = str(Path(__file__).with_name("promote_root.py"))
         self.promoter_process = self._spawn(
-            [root, "--config", str(self.home / "promoter.json")], "promoter", env
+            [root, "--config", str(self.home / "promoter.json")], "promoter", {**self.promoter_env, **env}
         )
 
     def _spawn(self, arguments: list[str], name: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -287,9 +194,9 @@ class Rig:
         """Edge, promoter and the first image, serving."""
         self.start_edge()
         self.start_promoter()
-        until(self.client.status, 10.0)
+        until(self.client.status, 60.0)
         self.client.bootstrap(self.images.digest(kind), None, "otto", "first installation")
-        until(lambda: not self.edge.status().held, 20.0)
+        until(lambda: not self.edge.status().held, 60.0)
 
     def live_image(self) -> str:
         lkg = self.client.status()["lkg"]
@@ -426,6 +333,8 @@ class Sent:
     status: int
     count: int
     seconds: float
+    at: float
+    """When the answer was there, by the wall clock, as the ledger's rows tell it."""
 
 
 class Traffic:
@@ -466,7 +375,8 @@ class Traffic:
                     applied = reply.get("applied")
                     count = int(applied["count"]) if isinstance(applied, dict) else len(self.sent) + 1
                     with self._lock:
-                        self.sent.append(Sent(request_id, session, status, count, time.monotonic() - started))
+                        took, now = time.monotonic() - started, time.time()
+                        self.sent.append(Sent(request_id, session, status, count, took, now))
                     break
                 except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
                     link.close()
@@ -522,9 +432,13 @@ def rig_in(folder: Path, images: Images, **options: object) -> Iterator[Rig]:
 
 
 def require_haproxy() -> None:
-    """Skips, or fails in CI, where there can be no HAProxy."""
-    if find_haproxy() is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{MISSING}; {REMEDY}")
+    require(find_haproxy() is not None, f"{MISSING}; {REMEDY}")
+
+
+def require(found: bool, remedy: str) -> None:
+    """Skips, or fails in CI, where a part is missing."""
+    if not found:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(remedy)
 
 
 def until(look: Callable[[], T], seconds: float) -> T:
