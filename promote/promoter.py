@@ -164,7 +164,7 @@ class Promoter:
                 self._wake.wait(pause)
 
     def _act(self) -> bool:
-        """One look at the ledger and what follows from it. False: it failed and is to be tried again."""
+        """One look at the ledger and what follows from it. False: it failed and is to be tried again, ever later."""
         try:
             advance(self.parts)
         except Stopping:
@@ -173,7 +173,12 @@ class Promoter:
             self._say(f"the ledger can't be written: {error}")
             self._keep_serving()
             return False
-        except (*STEP_FAILED, Unreachable) as error:
+        except (
+            Unreachable
+        ) as error:  # requests wait for it: looking costs little and the edge comes back by itself
+            self._say(f"the edge is away: {error}")
+            return True
+        except STEP_FAILED as error:
             self._say(f"{type(error).__name__}: {error}")
             return False
         self.problem = ""

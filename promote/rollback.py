@@ -21,6 +21,8 @@ from promote.preflight import copied, opens
 from promote.records import EndState, Kept, Live, OpenSwap, Rollback
 
 MAX_ROLLBACK_ATTEMPTS = 5
+_DEATHS = 3
+"""Attempts until an old image whose instance died is taken for one that can't live."""
 _DRAIN_SECONDS = 3.0
 KEEP_SECONDS = 7 * 86_400.0
 """How long users' writes that a rollback left behind can be looked at."""
@@ -33,8 +35,7 @@ class Unhealable(Exception):
 def begin_rollback(parts: Parts, reason: str, who: str = "promoter") -> OpenSwap:
     """Record why, once; from here on there is only the way back."""
     parts.journal.reach("RB_BEGIN.before")
-    opened = parts.journal.open()
-    assert opened is not None
+    opened = _current(parts)
     if opened.rollback is None:
         opened = parts.journal.note(
             "RB_BEGIN", "done", rolling_back=True, rollback=Rollback(reason=reason, who=who)
@@ -69,9 +70,24 @@ def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
     except EngineUnavailable:
         raise
     except STEP_FAILED as error:
-        _fall_back_or_quarantine(parts, f"{type(error).__name__}: {error}")
+        if more.attempts < _DEATHS and _died(parts):
+            roll_back(parts, _current(parts), bake)
+        else:
+            _fall_back_or_quarantine(parts, f"{type(error).__name__}: {error}")
         return
     _finish(parts, opened, bake)
+
+
+def _current(parts: Parts) -> OpenSwap:
+    opened = parts.journal.open()
+    assert opened is not None
+    return opened
+
+
+def _died(parts: Parts) -> bool:
+    """An instance that somebody killed says nothing about its image."""
+    live = _chosen(_current(parts)).live
+    return live is not None and not parts.instances.is_running(live)
 
 
 def _chosen(opened: OpenSwap) -> Rollback:
@@ -85,8 +101,7 @@ def _fence(parts: Parts, opened: OpenSwap) -> None:
 
 
 def _choose(parts: Parts) -> OpenSwap:
-    opened = parts.journal.open()
-    assert opened is not None
+    opened = _current(parts)
     parts.journal.reach("RB_CHOOSE.before")
     choice = _chosen(opened)
     if choice.generation is None:
@@ -112,7 +127,7 @@ def _generation(parts: Parts, opened: OpenSwap) -> int:
 def _start(parts: Parts, opened: OpenSwap) -> OpenSwap:
     choice = _chosen(opened)
     assert choice.generation is not None
-    if choice.live is None:
+    if choice.live is None or not parts.instances.is_running(choice.live):
         live = Live(
             digest=opened.base.digest,
             generation=choice.generation,
@@ -178,8 +193,7 @@ def _keeping(known: Mapping[str, object] | None, generation: int) -> dict[str, o
 
 def _fall_back_or_quarantine(parts: Parts, why: str) -> None:
     """A person's rollback that can't be done brings back what was live; anything else waits for a person."""
-    opened = parts.journal.open()
-    assert opened is not None
+    opened = _current(parts)
     choice = _chosen(opened)
     if opened.kind != "rollback" or choice.fell_back or opened.candidate is None:
         _quarantine(parts, opened, why)

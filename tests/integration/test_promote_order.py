@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from promote_campaign import FORWARD, Plan, Trial
 from promote_rig import Images, Rig, Traffic, rig_in, until
+from promote_strikes import Mend, kill_edge
+from promote_trial import BROKEN, FORWARD, Plan, Trial
 
 from evidence.ledger import Ledger
 from promote.journal import checkpoint_of
@@ -110,10 +111,38 @@ def test_no_request_reaches_the_new_image_before_its_release_is_recorded(rig: Ri
 
 @pytest.mark.parametrize(("point", "state"), [("BAKE.begun", "rolled_back"), ("PREFLIGHT.intent", "closed")])
 def test_what_was_interrupted_three_times_is_not_tried_again(rig: Rig, point: str, state: str) -> None:
+    """No start is spared, and after the third nothing is left to be killed at."""
     rig.install()
-    result = Trial(rig, Plan(FORWARD, (point,) * 3)).run()
+    result = Trial(rig, Plan(FORWARD, (point,) * 6)).run()
     assert len(result.hit) == 3
     assert (result.state, result.problems) == (state, [])
+
+
+@pytest.mark.parametrize("point", ["RB_START.effect", "RB_PROBE.intent"])
+def test_an_old_instance_that_is_killed_on_the_way_back_is_started_again(rig: Rig, point: str) -> None:
+    rig.install()
+    result = Trial(rig, Plan(BROKEN, strikes=(("agent", point),))).run()
+    assert (result.state, result.problems) == ("rolled_back", [])
+    epochs = starts(rig)
+    assert epochs == sorted(set(epochs))
+
+
+def test_while_the_edge_is_away_nothing_is_tried_and_no_attempt_is_spent(rig: Rig) -> None:
+    """Longer than all attempts of a rollback would take."""
+
+    def lose_edge(rig: Rig) -> Mend:
+        mend = kill_edge(rig)
+
+        def come_back_late() -> None:
+            time.sleep(8)
+            mend()
+
+        return come_back_late
+
+    rig.install()
+    plan = Plan(FORWARD, strikes=(("edge", "HOLD.intent"),))
+    result = Trial(rig, plan, victims={"edge": lose_edge}).run()
+    assert (result.state, result.problems) == ("rolled_back", [])
 
 
 def test_a_swap_whose_envelope_is_gone_never_touches_production(rig: Rig) -> None:
