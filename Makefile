@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint unit integration e2e bench soak setup lock engine browser haproxy clean
+.PHONY: demo test lint unit integration e2e bench soak setup lock engine browser haproxy faketime clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
@@ -32,7 +32,7 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
 
-integration: $(STAMP) engine haproxy
+integration: $(STAMP) engine haproxy faketime
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
 e2e: $(STAMP) browser
@@ -51,6 +51,12 @@ haproxy:
 	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || \
 	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy; \
 	else echo "no haproxy here: as root, 'apt-get install haproxy' lets the tests of the production edge run" >&2; fi
+
+# A library that lets one process's wall clock jump.
+faketime:
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || \
+	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends libfaketime; \
+	else echo "no libfaketime here: as root, 'apt-get install libfaketime' lets the tests of jumping clocks run" >&2; fi
 
 # Chromium is a system package: installed when root, else the browser tests say what is missing.
 browser:

@@ -5,6 +5,8 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -51,6 +53,13 @@ def _serve_forked(path: Path, log: Path, days: int, env: dict[str, str]) -> None
         module.utcnow = shifted  # type: ignore[attr-defined]
     sys.exit(serve(path))
 
+
+def _sleep(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+    time.sleep = _sleep  # libfaketime 0.9.10 calls a sleep until an absolute moment, as Python's is, invalid
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -1,6 +1,7 @@
 """Swaps while the Docker Engine, or somebody at its images, does what nobody asked for."""
 
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -23,7 +24,6 @@ from promote.wire import Refused
 
 pytestmark = pytest.mark.docker
 HUNG_SECONDS = 2.0
-SWAPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +139,7 @@ def test_an_image_deleted_after_its_approval_is_not_started_and_may_be_built_aga
     require_sound(rig, client, traffic)
 
 
-def test_what_runs_is_what_was_approved_whatever_becomes_of_tags(
-    rig: Rig, client: docker.DockerClient
-) -> None:
+def race(rig: Rig, client: docker.DockerClient, swaps: int) -> None:
     """Tags are moved to a bad image, what has none is pruned and the same trees are built anew, all the while."""
     bad = rig.images.digest("crash")
     ids = {kind: rig.images.digest(kind) for kind in ("base", "good")}
@@ -161,8 +159,8 @@ def test_what_runs_is_what_was_approved_whatever_becomes_of_tags(
     meddler.start()
     try:
         with Traffic(rig, clients=2, pause=0.05) as traffic:
-            for number in range(SWAPS):
-                kind = ("good", "base")[number % 2]
+            for _ in range(swaps):
+                kind = "good" if rig.live_image() == ids["base"] else "base"
                 record = rig.finish(rig.promote(kind))
                 assert record.state in ("committed", "rolled_back", "closed"), record.reason
                 assert image_that_runs(client) == [rig.live_image()]
@@ -171,6 +169,19 @@ def test_what_runs_is_what_was_approved_whatever_becomes_of_tags(
         over.set()
         meddler.join()
     require_sound(rig, client, traffic)
+
+
+def test_what_runs_is_what_was_approved_whatever_becomes_of_tags(
+    rig: Rig, client: docker.DockerClient
+) -> None:
+    race(rig, client, 10)
+
+
+@pytest.mark.soak
+def test_what_runs_is_what_was_approved_through_two_hundred_races(
+    rig: Rig, client: docker.DockerClient
+) -> None:
+    race(rig, client, int(os.environ.get("SOAK_RACES", "200")))
 
 
 def test_a_promoter_without_an_engine_ends_with_one_line_and_one_with_it_brings_the_agent_back(

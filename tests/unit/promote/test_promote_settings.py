@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "schemas"
 seconds = st.floats(0.01, 500)
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(boot=seconds, interval=st.floats(0, 60), passes=st.integers(1, 20), window=seconds)
 def test_a_window_shorter_than_health_takes_is_refused(
     boot: float, interval: float, passes: int, window: float
