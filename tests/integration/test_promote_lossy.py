@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from promote_campaign import Overlap
 from promote_inbox import Ingress, applied
 from promote_rig import LOSSY, Images, Rig, Traffic, rig_in, until
+from promote_trial import Overlap
 
 from evidence.canonical import new_id, utcnow
 from evidence.ledger import Ledger
