@@ -5,12 +5,19 @@ STAMP := .venv/.installed
 # Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint unit integration e2e bench soak setup lock engine browser haproxy faketime clean
+.PHONY: demo test up down lint unit integration e2e bench soak setup lock engine browser haproxy faketime clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
 
 test: lint unit integration e2e
+
+# Everything in containers of this machine's Docker Engine, for the home at $EVOLVE_HOME; needs root.
+up: $(STAMP)
+	@containers/files/production up
+
+down:
+	@containers/files/production down
 
 setup: $(STAMP)
 
@@ -18,10 +25,13 @@ $(STAMP): requirements.lock pyproject.toml .ci/setup
 	PYTHON="$(PYTHON)" .ci/setup
 	@touch $@
 
-# After a change of dependencies in pyproject.toml; needs uv. What is pinned stays pinned.
+# After a change of dependencies in pyproject.toml; needs uv. What is pinned stays pinned. The second is for the image of
+# `make up`: without tools, and for the image's own Python alone.
 lock:
 	uv pip compile pyproject.toml --group dev --extra postgresql --generate-hashes --no-emit-index-url --no-header --universal \
 	--python-version 3.11.0 --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra postgresql --generate-hashes --no-emit-index-url --no-header --python-platform linux \
+	--python-version 3.11.2 --quiet --constraint requirements.lock --output-file containers/files/requirements.lock
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -35,7 +45,7 @@ unit: $(STAMP)
 integration: $(STAMP) engine haproxy faketime
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
-e2e: $(STAMP) browser
+e2e: $(STAMP) browser engine
 	$(BIN)/pytest tests/e2e -m "not soak"
 
 # A Docker Engine and a base image for it: installed and made when root, else the Docker tests say what is missing.

@@ -236,7 +236,7 @@ class DockerRuntime:
         etc = prepare.make_etc(private, identity.uid)
         (etc / "resolv.conf").touch()
         made = tuple(Mount(path, f"/etc/{path.name}") for path in sorted(etc.iterdir()))
-        if spec.host_tools:
+        if spec.host_tools and self.options.host_tools:
             made += tuple(Mount(Path(path), path) for path in _host_tools())
         means = Means(
             log_fd=2,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from evidence.ledger import write_durably
-from evolve.errors import Broken
+from evolve.errors import Broken, Refused
 from evolve.product import Product
 from evolve.service import write_configs
 from promote.edge import Edge
@@ -26,13 +26,21 @@ POLL = 0.05
 def start(product: Product, who: str, reason: str, progress: Callable[[str], None]) -> dict[str, object]:
     """Start what does not run; the first time, build and install the substrate's image. Returns the status.
 
-    Raises Broken with the end of a log when something does not come up.
+    Raises Broken with the end of a log when something does not come up, Refused when something else keeps the processes.
     """
     if read_status(product.paths.run / "supervisor-status.json") is None:
+        _require_own(product)
         _require_ports(product)
         _require_haproxy(product)
         progress("starting gateway, edge and promoter")
         _spawn(product)
+    install(product, who, reason, progress)
+    return status(product)
+
+
+def install(product: Product, who: str, reason: str, progress: Callable[[str], None]) -> None:
+    """Wait for the processes, whoever keeps them, and for the service; the first time, build and install its image. Raises
+    Broken."""
     _wait(
         product,
         "the promoter does not come up",
@@ -47,7 +55,22 @@ def start(product: Product, who: str, reason: str, progress: Callable[[str], Non
         product.ledger.append("agent.installed", {"image": image.digest}, who=who, reason=reason)
     progress("waiting until the service answers")
     _wait(product, "the service does not become live", "promoter", lambda: _require_live(product))
-    return status(product)
+
+
+def _require_own(product: Product) -> None:
+    if _promoter_answers(product):
+        raise Refused(
+            "the processes run already, and not under our supervisor",
+            hint="`make up` and `make down` keep them",
+        )
+
+
+def _promoter_answers(product: Product) -> bool:
+    try:
+        product.ask_promoter(lambda p: p.status())
+    except Broken:
+        return False
+    return True
 
 
 def _require_ports(product: Product) -> None:
@@ -131,18 +154,23 @@ def _tail(product: Product, name: str) -> str:
 
 
 def stop(product: Product, who: str, reason: str) -> bool:
-    """Stop the agent and everything around it; False when nothing ran. Raises Refused while a swap is open."""
+    """Stop the agent and the promoter, and everything around them that is ours; False when nothing ran. Raises Refused
+    while a swap is open."""
     supervisor = read_status(product.paths.run / "supervisor-status.json")
-    if supervisor is None:
+    if supervisor is None and not _promoter_answers(product):
         return False
     product.ask_promoter(lambda p: p.shutdown(True, who, reason))
-    pid = int(str(supervisor["pid"]))
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + START_SECONDS
-    while _alive(pid) and time.monotonic() < end:
-        time.sleep(POLL)
+    if supervisor is not None:
+        _end(int(str(supervisor["pid"])))
     product.ledger.append("agent.stopped", {}, who=who, reason=reason)
     return True
+
+
+def _end(supervisor: int) -> None:
+    os.kill(supervisor, signal.SIGTERM)
+    end = time.monotonic() + START_SECONDS
+    while _alive(supervisor) and time.monotonic() < end:
+        time.sleep(POLL)
 
 
 def _alive(pid: int) -> bool:
@@ -156,9 +184,10 @@ def _alive(pid: int) -> bool:
 
 
 def status(product: Product) -> dict[str, object]:
-    """Processes, the live image, the open swap, the edge's address; `running` False when nothing is up."""
+    """Processes, the live image, the open swap, the edge's address; `running` False when nothing is up. Processes that
+    something else keeps are not listed."""
     supervisor = read_status(product.paths.run / "supervisor-status.json")
-    if supervisor is None:
+    if supervisor is None and not _promoter_answers(product):
         return {"running": False, "live_image": product.live_image()}
     promoter = product.ask_promoter(lambda p: p.status())
     edge, inbox = _edge(product).status(), product.settings.inbox
@@ -173,5 +202,5 @@ def status(product: Product) -> dict[str, object]:
         "previous": promoter.get("previous"),
         "open_swap": promoter.get("open"),
         "problem": promoter.get("problem"),
-        "processes": supervisor["programs"],
+        "processes": supervisor["programs"] if supervisor else {},
     }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from containers.runtime import ImageRef
 from evidence import batch as batches
 from evidence.canonical import digest, new_id, utcnow
 from evidence.cases import SealedBatch
@@ -307,9 +306,11 @@ def _approval(
     candidate = Candidate.model_validate_json(blobs.get(row.candidate_blob))
     batch = SealedBatch.model_validate_json(blobs.get(candidate.batch_digest))
     report = TrialReport.model_validate_json(blobs.get(row.report_blob or ""))
-    manifest = product.manifest_of(ImageRef(candidate.image))
-    base_schema = product.manifest_of(ImageRef(candidate.base_image)).state_schema
-    declared = declared_class(base_schema, manifest.state_schema)
+    schema, base_schema = (
+        signatures.state_schema(product.settings, commit)
+        for commit in (candidate.commit, candidate.base_commit)
+    )
+    declared = declared_class(base_schema, schema)
     if declared == "lossy" and not accept_lossy:
         raise _needs_lossy("the live image can't read the state that this one writes")
     hashes = write_bundle(
@@ -331,8 +332,8 @@ def _approval(
         base_image=candidate.base_image,
         source_commit=candidate.commit,
         **hashes,  # type: ignore[arg-type]
-        schema_reads=manifest.state_schema.reads,
-        schema_writes=manifest.state_schema.writes,
+        schema_reads=schema.reads,
+        schema_writes=schema.writes,
         rollback_class="lossy" if accept_lossy else declared,
         replays_inbox=accept_lossy and signatures.has_inbox(product.settings),
         policy="solo" if solo else "separate",

@@ -122,4 +122,4 @@ def _replace_settings(home: Path, text: str) -> None:
 
 
 def key_path(settings: Settings, name: str) -> Path:
-    return settings.home / "keys" / f"{name}.pem"
+    return settings.home / "keys" / "people" / f"{name}.pem"

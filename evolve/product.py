@@ -110,12 +110,6 @@ class Product:
         key = load_key(self.settings.home / "keys" / "redaction.key")
         return Redactor(key, values=secret_environment(os.environ))
 
-    def manifest_of(self, image: ImageRef) -> SubstrateManifest:
-        """The image's own `substrate.toml`."""
-        with tempfile.TemporaryDirectory(prefix="manifest-") as folder:
-            self.runtime.export(image, Path(folder))
-            return load_manifest(Path(folder))
-
     def build_main(self) -> ImageRef:
         """The image of the substrate's `main`."""
         return self.build(worktree.head(self.settings.substrate_repository))

@@ -39,17 +39,22 @@ class Paths:
     def calls(self) -> Path:
         return self.home / "gateway" / "calls.jsonl"
 
+    def config(self, part: str) -> Path:
+        """What a process is told, in its own folder: in production each sees no other's."""
+        folder = self.promoter_home if part == "promoter" else self.home / part
+        return folder / "config.json"
+
     @property
     def promoter_home(self) -> Path:
         return self.home / "promote"
 
     @property
     def promoter_socket(self) -> Path:
-        return self.run / "promoter.sock"
+        return self.promoter_home / "promoter.sock"
 
     @property
     def edge_control(self) -> Path:
-        return self.run / "edge.sock"
+        return self.home / "edge" / "control.sock"
 
     @property
     def edge_state(self) -> Path:
@@ -87,7 +92,12 @@ def upstream(settings: Settings) -> Upstream | None:
     if not model.base_url:
         return None
     price = Price(input=model.usd_micros_per_million_input, output=model.usd_micros_per_million_output)
-    return Upstream(base_url=model.base_url, api_key_env=model.api_key_env or None, prices={"*": price})
+    return Upstream(
+        base_url=model.base_url,
+        api_key_env=model.api_key_env or None,
+        api_key_file=settings.home / model.api_key_file if model.api_key_file else None,
+        prices={"*": price},
+    )
 
 
 def tool_servers(settings: Settings) -> dict[str, ToolServer]:
@@ -177,7 +187,7 @@ def _consent(section: ConsentSection) -> dict[str, Any]:
 
 def tell_promoter(settings: Settings) -> None:
     """Who may approve now, for a promoter that was started when others might: it reads that anew each time."""
-    path = Paths(settings.home).run / "promoter.json"
+    path = Paths(settings.home).config("promoter")
     if not path.exists():
         return
     told = load_config(path)
@@ -207,14 +217,12 @@ def write_configs(settings: Settings, manifest: SubstrateManifest) -> dict[str, 
     }
     if settings.inbox.port is not None:
         configs["ingress"] = ingress_config(settings, manifest, settings.inbox.port)
-    folder = Paths(settings.home).run
-    for name in (".", "gateway"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for path in (settings.home / "edge", settings.home / "gateway", settings.home / "promote"):
-        path.mkdir(exist_ok=True)
+    paths = Paths(settings.home)
+    paths.gateway_folder.mkdir(parents=True, exist_ok=True)
     commands: dict[str, tuple[str, ...]] = {}
     for name, config in configs.items():
-        path = folder / f"{name}.json"
+        path = paths.config(name)
+        path.parent.mkdir(exist_ok=True)
         write_durably(path, config.model_dump_json(indent=1).encode())
         commands[name] = (sys.executable, "-m", modules[name], "--config", str(path))
     return commands

@@ -67,6 +67,8 @@ class ModelSection(Section):
     """The upstream endpoint, without `/v1`; empty: no live model."""
     api_key_env: str = ""
     """Name of the environment variable that holds the key; only the gateway reads it."""
+    api_key_file: str = ""
+    """File that holds the key, relative to `$EVOLVE_HOME`; it goes before `api_key_env`."""
     usd_micros_per_million_input: Annotated[int, Field(ge=0)] = 0
     """Price of a million input tokens in micro-USD."""
     usd_micros_per_million_output: Annotated[int, Field(ge=0)] = 0

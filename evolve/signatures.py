@@ -124,7 +124,9 @@ def standing(settings: Settings, approval: str | None, candidate: Candidate | No
         return unknown
     facts = substrate_facts(settings.substrate_repository, candidate)
     try:
-        before, after = (_schema(settings, commit) for commit in (candidate.base_commit, candidate.commit))
+        before, after = (
+            state_schema(settings, commit) for commit in (candidate.base_commit, candidate.commit)
+        )
     except (EvolveError, ManifestError):
         return unknown
     declared = declared_class(before, after)
@@ -143,7 +145,9 @@ def has_inbox(settings: Settings) -> bool:
     return settings.inbox.port is not None
 
 
-def _schema(settings: Settings, commit: str) -> StateSchema:
+def state_schema(settings: Settings, commit: str) -> StateSchema:
+    """What the service of a commit reads and writes. The promoter compares it with what the image says. Raises
+    ManifestError."""
     files = worktree.read_files(settings.substrate_repository, commit, FILE_NAME)
     with tempfile.TemporaryDirectory(prefix="manifest-") as folder:
         (Path(folder) / FILE_NAME).write_bytes(files.get(FILE_NAME, b""))

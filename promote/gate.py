@@ -73,7 +73,8 @@ class GateState:
         return cls(bool(state["held"]), float(state["held_since"]), target)
 
     def save(self, path: Path) -> None:
-        write_durably(path, json.dumps(asdict(self)).encode())
+        # Two may write it, promoter and edge, who may be two users; no secret is in it.
+        write_durably(path, json.dumps(asdict(self)).encode(), 0o644)
 
     def hold(self) -> None:
         """Level, not edge: holding twice is holding."""

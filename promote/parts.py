@@ -117,6 +117,7 @@ class Parts:
     def open_gate(self, live: Live) -> float:
         """Level-wise: point the edge at this instance and open. Milliseconds that the gate was shut."""
         target = self.instances.target(live)
+        self.instances.let_edge_in(live)
         if self.edge.status().target != target:
             self.edge.point_at(target)
         return self.edge.release()

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
+from containers.substrate import ManifestError, load_manifest
 from evolve import agent as agents
 from evolve.cli.context import open_product, person
 from evolve.cli.output import Group, json_option, print_fields, print_json, say
 from evolve.cli.progress import Progress
-from evolve.errors import Refused
+from evolve.errors import BadInput, Refused
+from evolve.home import require_home
+from evolve.service import Paths, write_configs
+from evolve.settings import home_directory, load_settings
 from evolve.units import write_units
+from promote.keys import machine_key
 
 
 class AgentGroup(Group):
@@ -29,6 +34,37 @@ def start(reason: str, who: str | None, as_json: bool) -> None:
     """Start edge, gateway, promoter and the service; the first time, build and install it."""
     with open_product() as product, Progress() as progress:
         found = agents.start(product, person(who), reason, progress.line)
+    print_json(found) if as_json else say(f"the service answers at {found['url']}")
+
+
+@agent.command()
+@json_option
+def configure(as_json: bool) -> None:
+    """Write what each process is told, for whoever else keeps them running; it needs no database. `make up` calls it."""
+    home = home_directory()
+    require_home(home)
+    settings = load_settings(home)
+    try:
+        written = write_configs(settings, load_manifest(settings.substrate_repository))
+    except ManifestError as error:
+        raise BadInput(str(error)) from None
+    machine_key(Paths(home).checkpoint_key)
+    commands = {name: list(argv) for name, argv in written.items()}
+    if as_json:
+        print_json(commands)
+        return
+    print_fields((name, " ".join(argv)) for name, argv in commands.items())
+
+
+@agent.command()
+@click.option("--reason", default="install", show_default=True, help="Why; kept in the ledger.")
+@click.option("--as", "who", help="Who acts; default $EVOLVE_PERSON or the login name.")
+@json_option
+def install(reason: str, who: str | None, as_json: bool) -> None:
+    """Wait for processes that something else keeps; the first time, build and install the service. `make up` calls it."""
+    with open_product() as product, Progress() as progress:
+        agents.install(product, person(who), reason, progress.line)
+        found = agents.status(product)
     print_json(found) if as_json else say(f"the service answers at {found['url']}")
 
 

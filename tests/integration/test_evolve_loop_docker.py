@@ -17,7 +17,9 @@ pytestmark = pytest.mark.docker
 def live_images(options: DockerOptions) -> list[str]:
     """Of every running live instance, as the engine says."""
     with contextlib.closing(docker.DockerClient(options.host)) as client:
-        return [found.attrs["Image"] for found in client.containers.list(filters={"label": "evolve.role=live"})]
+        return [
+            found.attrs["Image"] for found in client.containers.list(filters={"label": "evolve.role=live"})
+        ]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Hand:
 
 def test_signing_in_does_not_touch_the_key(visit: Visit) -> None:
     """The key may be on another machine; signing then finds that it is missing."""
-    key = visit.world.settings.home / "keys" / "ada.pem"
+    key = visit.world.settings.home / "keys" / "people" / "ada.pem"
     aside = key.rename(key.with_suffix(".away"))
     try:
         assert visit.sign_in().status_code == 303
@@ -210,7 +210,7 @@ def half_sign(world: World, **changes: object) -> None:
     folder = folder_of(settings, approval.digest)
     folder.mkdir(parents=True)
     (folder / "capability_diff.json").write_bytes(canonical_json({"added": ["network:socket"]}))
-    write(settings, sign(approval, unlock(settings.home / "keys" / "alan.pem", PASSPHRASE)))
+    write(settings, sign(approval, unlock(settings.home / "keys" / "people" / "alan.pem", PASSPHRASE)))
     with world.store.write() as session:
         row = session.get_one(CandidateRow, world.candidate_id)
         row.approval_digest = approval.digest

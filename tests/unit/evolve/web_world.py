@@ -91,7 +91,7 @@ class Book:
 
     def check_passphrase(self, person: str, passphrase: str) -> bool:
         try:
-            unlock(self.home / "keys" / f"{person}.pem", passphrase)
+            unlock(self.home / "keys" / "people" / f"{person}.pem", passphrase)
         except KeyRefused:
             return False
         return True
@@ -160,7 +160,7 @@ def make_home(home: Path, policy: str = "separate") -> Settings:
     home.mkdir(parents=True, exist_ok=True)
     lines = ["[consent]", f'policy = "{policy}"']
     for person, roles in PEOPLE.items():
-        public = create_person_key(home / "keys" / f"{person}.pem", PASSPHRASE)
+        public = create_person_key(home / "keys" / "people" / f"{person}.pem", PASSPHRASE)
         known = hash_password(PASSPHRASE, CHEAP)
         lines += [f"[consent.people.{person}]", f'public_key = "{public}"', f"roles = {list(roles)}"]
         lines += [f'sign_in = "{known}"']
