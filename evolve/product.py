@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -108,7 +109,12 @@ class Product:
     @cached_property
     def redactor(self) -> Redactor:
         key = load_key(self.settings.home / "keys" / "redaction.key")
-        return Redactor(key, values=secret_environment(os.environ))
+        values = [*secret_environment(os.environ)]
+        if self.settings.model.api_key_file:
+            with suppress(OSError, UnicodeDecodeError):  # whoever may not read it can't tell it either
+                file = self.settings.home / self.settings.model.api_key_file
+                values.append(file.read_text(encoding="utf-8").strip())
+        return Redactor(key, values=values)
 
     def build_main(self) -> ImageRef:
         """The image of the substrate's `main`."""

@@ -34,14 +34,16 @@ def running_engine(folder: Path) -> Iterator[DockerOptions]:
 
 
 @contextmanager
-def own_engine(folder: Path) -> Iterator["OwnEngine"]:
-    """One that a test may stop, kill and start again. `folder`: short, for a unix socket lies in it."""
+def own_engine(folder: Path, *, empty: bool = False) -> Iterator["OwnEngine"]:
+    """One that a test may stop, kill and start again, with the base image in it or `empty`. `folder`: short, for a unix
+    socket lies in it."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         _missing("no Docker Engine answers, and only root can start one (apt-get install docker.io)")
     engine = OwnEngine(folder)
     engine.start()
     try:
-        engine.options = _with_base(engine.host)
+        if not empty:
+            engine.options = _with_base(engine.host)
         yield engine
     finally:
         engine.stop()

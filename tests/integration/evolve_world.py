@@ -57,13 +57,14 @@ def some_answer(turn):
     return None if turn["reply"]["choices"][0]["message"]["content"] else "an empty answer"
 """
 
-CONFIGURATION = """
+LISTEN = """
 [edge]
 port = 0
 
 [web]
 port = 0
-
+"""
+SETTINGS = """
 [batch]
 min_visible = 2
 min_held_out = 8
@@ -112,7 +113,8 @@ name = "answer"
 kind = "rule"
 file = "rules.py"
 function = "some_answer"
-
+"""
+CONSENT = """
 [consent]
 policy = "separate"
 """
@@ -131,6 +133,10 @@ slow) sleep 60 ;;
 esac
 """
 CODERS = ("sum", "late", "length", "worse", "protected", "nothing", "slow")
+COMMANDS = "".join(
+    f"\n[coders.{name}]\nargv = ['/bin/sh', '-c', '''{CODER}''', 'coder', '{{repo}}', '{name}']\n"
+    for name in CODERS
+)
 
 
 class Zygote:
@@ -269,25 +275,22 @@ class World:
         return World(target)
 
 
+def lay_out_broken(tree: Path) -> None:
+    """The tiny service with the planted defects."""
+    export_tiny(tree)
+    source = tree / "service" / "turns.py"
+    text = source.read_text()
+    for right, wrong in DEFECTS.items():
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    source.write_text(text)
+
+
 def make_world(home: Path) -> World:
     """A home with the defective tiny service, a requester and an approver; nothing runs."""
-
-    def lay_out(tree: Path) -> None:
-        export_tiny(tree)
-        source = tree / "service" / "turns.py"
-        text = source.read_text()
-        for right, wrong in DEFECTS.items():
-            assert text.count(right) == 1
-            text = text.replace(right, wrong)
-        source.write_text(text)
-
-    create_home(home, lay_out, "separate")
-    coders = "".join(
-        f"\n[coders.{name}]\nargv = ['/bin/sh', '-c', '''{CODER}''', 'coder', '{{repo}}', '{name}']\n"
-        for name in CODERS
-    )
+    create_home(home, lay_out_broken, "separate")
     (home / "rules.py").write_text(RULES)
-    (home / FILE_NAME).write_text(CONFIGURATION + coders)
+    (home / FILE_NAME).write_text(LISTEN + SETTINGS + CONSENT + COMMANDS)
     for name, roles in ((REQUESTER, ("operator",)), (APPROVER, ("approver",))):
         add_person(load_settings(home), name, roles, PASSPHRASE)
     return World(home)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from evolve_world import APPROVER, PASSPHRASE, Users, World, ask, make_world, questions, running
+from evolve_world import APPROVER, PASSPHRASE, Users, World, ask, close_zygotes, make_world, questions, running
 
 from containers.docker_options import DockerOptions
 
@@ -30,6 +30,7 @@ def world(docker_options: DockerOptions) -> Iterator[World]:
         engine = f'\n[docker]\nbase_image = "{docker_options.base_image}"\nhost = "{docker_options.host}"\n'
         toml.write_text(toml.read_text() + engine)
         yield world
+        close_zygotes()
 
 
 def test_the_whole_way_in_containers(world: World, docker_options: DockerOptions) -> None:
