@@ -253,7 +253,8 @@ class Ledger:
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` as a whole: after a crash it holds the old bytes or the new ones, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    # The folder may be another user's, who could have planted a link where the next temporary file will be.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

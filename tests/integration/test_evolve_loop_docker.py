@@ -7,7 +7,17 @@ from pathlib import Path
 
 import docker
 import pytest
-from evolve_world import APPROVER, PASSPHRASE, Users, World, ask, close_zygotes, make_world, questions, running
+from evolve_world import (
+    APPROVER,
+    PASSPHRASE,
+    Users,
+    World,
+    ask,
+    close_zygotes,
+    make_world,
+    questions,
+    running,
+)
 
 from containers.docker_options import DockerOptions
 

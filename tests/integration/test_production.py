@@ -18,7 +18,17 @@ import docker
 import httpx2
 import pytest
 from docker_engine import ROOT, own_engine
-from evolve_world import COMMANDS, RULES, SETTINGS, Users, World, ask, close_zygotes, lay_out_broken, questions
+from evolve_world import (
+    COMMANDS,
+    RULES,
+    SETTINGS,
+    Users,
+    World,
+    ask,
+    close_zygotes,
+    lay_out_broken,
+    questions,
+)
 from promote_rig import require_haproxy, until
 
 pytestmark = pytest.mark.docker

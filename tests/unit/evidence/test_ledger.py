@@ -1,6 +1,7 @@
 """The ledger: what it promises about order, atomicity and tampering."""
 
 import multiprocessing
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evidence.ledger import GENESIS, AlreadyUsed, Ledger, LedgerBroken
+from evidence.ledger import GENESIS, AlreadyUsed, Ledger, LedgerBroken, write_durably
 
 
 @pytest.fixture
@@ -253,3 +254,13 @@ def test_a_ledger_that_somebody_writes_meanwhile_is_not_called_damaged(
     finally:
         over.set()
         writer.join()
+
+
+def test_a_durable_write_follows_no_planted_link(tmp_path: Path) -> None:
+    """The folder may be another user's: what lies in the temporary file's place must not lead elsewhere."""
+    secret = tmp_path / "ledger.db"
+    secret.write_text("untouched")
+    (tmp_path / f".state.json.{os.getpid()}.{threading.get_ident()}.tmp").symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic link"):
+        write_durably(tmp_path / "state.json", b"{}")
+    assert secret.read_text() == "untouched"
