@@ -163,7 +163,7 @@ def hardened(production: Production) -> None:
         ("promoter", f"{home}/keys/people"),
     ):
         assert production.inside(part, "test", "-e", hidden)[0] == 1, (part, hidden)
-    assert production.inside("worker", "sh", "-c", f"echo >> {home}/evolve.toml")[0] != 0
+    assert production.inside("worker", "sh", "-c", f"echo >> {home}/library/evolve/__init__.py")[0] != 0
     code, said = production.inside("gateway", "sh", "-c", "echo x > /usr/x")
     assert (code != 0, "Read-only" in said) == (True, True)
 
