@@ -45,7 +45,7 @@ unit: $(STAMP)
 integration: $(STAMP) engine haproxy faketime
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
-e2e: $(STAMP) browser engine
+e2e: $(STAMP) browser
 	$(BIN)/pytest tests/e2e -m "not soak"
 
 # A Docker Engine and a base image for it: installed and made when root, else the Docker tests say what is missing.
