@@ -108,9 +108,11 @@ def _batch_fields(row: BatchRow, counts: tuple[int, int, int]) -> dict[str, Any]
     return fields | dict(zip(("evidence", "sessions", "principals"), counts, strict=True))
 
 
-def list_batches(store: Store, *, state: str | None = None, limit: int = 200) -> list[BatchRecord]:
+def list_batches(
+    store: Store, *, state: str | None = None, limit: int = 200, offset: int = 0
+) -> list[BatchRecord]:
     """Newest first."""
-    query = select(BatchRow).order_by(col(BatchRow.id).desc()).limit(limit)
+    query = select(BatchRow).order_by(col(BatchRow.id).desc()).limit(limit).offset(offset)
     if state is not None:
         query = query.where(BatchRow.state == state)
     with store.read() as session:

@@ -30,19 +30,6 @@ SEED = 1
 Prelude = tuple[RecordedTurn, ...]
 
 
-def policy_of(product: Product) -> SealPolicy:
-    section = product.settings.batch
-    return SealPolicy(
-        min_visible=section.min_visible,
-        min_held_out=section.min_held_out,
-        min_regression=section.min_regression,
-        max_visible=section.max_visible,
-        max_held_out=section.max_held_out,
-        max_regression=section.max_regression,
-        on_tool_miss=section.on_tool_miss,
-    )
-
-
 def seal_batch(
     product: Product,
     arena: Arena,
@@ -60,7 +47,7 @@ def seal_batch(
     image = product.live_image()
     if image is None:
         raise NeedsConsent("no image is live yet", hint="`evolve agent start`")
-    policy = policy_of(product)
+    policy = product.settings.batch.seal_policy
     known = drafts.draft(product.store, batch_id, policy)
     confirmed = _confirm_failures(product, arena, known.failures, image, policy, progress)
     progress(f"{confirmed} failures happen again on the live image")

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from containers.docker_options import DockerOptions
+from evidence.split import SealPolicy
 from evolve.errors import BadInput
 from evolve.webhooks.address import is_public, literal
 from promote.settings import Hook
@@ -113,6 +114,18 @@ class BatchSection(Section):
     on_tool_miss: Literal["fail", "nearest", "live"] = "fail"
     """What a replay does with a tool call that was not recorded; `live` asks the real tool, so only for tools that
     change nothing that matters."""
+
+    @property
+    def seal_policy(self) -> SealPolicy:
+        own = (
+            "min_visible",
+            "min_held_out",
+            "min_regression",
+            "max_visible",
+            "max_held_out",
+            "max_regression",
+        )
+        return SealPolicy(**{name: getattr(self, name) for name in own}, on_tool_miss=self.on_tool_miss)
 
 
 class RunSection(Section):

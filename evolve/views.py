@@ -1,5 +1,5 @@
-"""Looking, never touching: runs, candidates and the ledgers as frozen records, for the CLI's listings and the
-page alike.
+"""Looking, never touching: batches, runs and candidates as frozen records, for the CLI's listings, the page and the
+control API alike. What the ledgers tell is in `evolve.journal`.
 
 Nothing here writes, and nothing here decides. Texts in these records are as hostile as what they were read
 from; `evolve.sanitize` and the templates make them safe to show.
@@ -9,28 +9,25 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlmodel import Session, col, select
 
 from evidence import queries
-from evidence.ledger import KEY_USED, POINTER_SET, Entry, Ledger, LedgerBroken
-from evidence.records import BatchDetail, BatchRecord, EvidenceRecord
+from evidence.blobs import BlobError
+from evidence.draft import readiness
+from evidence.records import BatchDetail, BatchRecord, EvidenceRecord, Readiness
 from evidence.store import NotFound as NotStored
 from evidence.store import Store
 from evolve.errors import Broken, NotFound
-from evolve.rollback_class import in_words
 from evolve.settings import Settings
 from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
-from promote.records import EndState
+from promote.policy import Role
 
 SessionFactory = Callable[[], AbstractContextManager[Session]]
 
 ACTIVE_RUNS = ("queued", "running", "stopping")
-PRODUCT_LEDGER = Path("ledger.db")
-PROMOTER_LEDGER = Path("promote") / "ledger.db"
 
 
 class Record(BaseModel):
@@ -117,74 +114,6 @@ class CandidateSummary(Record):
     created: datetime
 
 
-class HistoryEntry(Record):
-    ledger: str
-    """`product` or `promoter`: each counts its own entries."""
-    seq: int
-    at: datetime
-    kind: str
-    who: str
-    reason: str
-    data: dict[str, object]
-    hash: str
-
-
-class SwapStep(Record):
-    """One state of a swap: written before the deed, and again when it was seen to be done."""
-
-    seq: int
-    state: str
-    at: datetime
-    done: datetime | None
-    """None: under way, or the process died in it."""
-    who: str
-    reason: str
-    detail: dict[str, object]
-
-    @property
-    def seconds(self) -> float | None:
-        return (self.done - self.at).total_seconds() if self.done else None
-
-
-class SwapView(Record):
-    id: str
-    state: str
-    steps: tuple[SwapStep, ...]
-
-    @property
-    def ended(self) -> bool:
-        return self.state.lower() in SWAP_ENDS
-
-    @property
-    def record(self) -> dict[str, object]:
-        """How it ended, in the promoter's words; empty while it is under way."""
-        found = self.steps[-1].detail.get("record")
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def rollback_class(self) -> str:
-        """As it was approved; empty for what nobody approved."""
-        return str(self._approval.get("rollback_class", ""))
-
-    @property
-    def rollback(self) -> str:
-        """What going back does to what users wrote, in words."""
-        replays = bool(self._approval.get("replays_inbox"))
-        return in_words("lossy" if self.rollback_class == "lossy" else "same", replays)
-
-    @property
-    def _approval(self) -> dict[str, object]:
-        found = (step.detail.get("approval") for step in self.steps)
-        return next((approval for approval in found if isinstance(approval, dict)), {})
-
-    @property
-    def reason(self) -> str:
-        return next((step.reason for step in reversed(self.steps) if step.reason), "")
-
-
-SWAP_ENDS = get_args(EndState)
-
-
 class BatchView(Record):
     batch: BatchDetail
     evidence: tuple[EvidenceRecord, ...]
@@ -192,28 +121,63 @@ class BatchView(Record):
     """Cases by split; before sealing, confirmed ones have none yet."""
 
 
-def list_batches(store: Store, limit: int = 200) -> tuple[BatchRecord, ...]:
+class BatchReport(BatchDetail):
+    readiness: Readiness
+    """What it still lacks to be sealed."""
+
+
+class CandidateDiff(Record):
+    candidate: str
+    diff: str
+
+
+class PersonView(Record):
+    name: str
+    roles: tuple[Role, ...]
+    public_key: str
+
+
+def list_people(settings: Settings) -> tuple[PersonView, ...]:
+    people = settings.consent.people.items()
+    return tuple(PersonView(name=name, roles=p.roles, public_key=p.public_key) for name, p in people)
+
+
+def list_batches(
+    store: Store, *, state: str | None = None, limit: int = 200, offset: int = 0
+) -> tuple[BatchRecord, ...]:
     """Newest first."""
-    return tuple(queries.list_batches(store, limit=limit))
+    return tuple(queries.list_batches(store, state=state, limit=limit, offset=offset))
+
+
+def report_batch(settings: Settings, store: Store, batch_id: str) -> BatchReport:
+    """One batch with its cases, its life, and what it still lacks to be sealed."""
+    found = _batch(store, batch_id)
+    ready = readiness(store, batch_id, settings.batch.seal_policy)
+    return BatchReport(**dict(found), readiness=ready)
 
 
 def get_batch(store: Store, batch_id: str, max_evidence: int = 1000) -> BatchView:
     """One batch with what it gathered."""
-    try:
-        detail = queries.get_batch(store, batch_id)
-    except NotStored:
-        raise NotFound(f"no batch {batch_id}", hint="`evolve batch list` shows them") from None
+    detail = _batch(store, batch_id)
     evidence = queries.list_evidence(store, batch_id=batch_id, limit=max_evidence)
     splits = Counter(case.split for case in detail.cases if case.split)
     return BatchView(batch=detail, evidence=tuple(evidence), splits=dict(splits))
 
 
+def _batch(store: Store, batch_id: str) -> BatchDetail:
+    try:
+        return queries.get_batch(store, batch_id)
+    except NotStored:
+        raise NotFound(f"no batch {batch_id}", hint="`evolve batch list` shows them") from None
+
+
 def list_runs(
-    sessions: SessionFactory, batch_id: str | None = None, limit: int = 200
+    sessions: SessionFactory, batch_id: str | None = None, *, limit: int = 200, offset: int = 0
 ) -> tuple[RunSummary, ...]:
     """Newest first."""
     with sessions() as session:
-        query = select(RunRow).order_by(col(RunRow.created).desc(), col(RunRow.id).desc()).limit(limit)
+        query = select(RunRow).order_by(col(RunRow.created).desc(), col(RunRow.id).desc())
+        query = query.limit(limit).offset(offset)
         if batch_id is not None:
             query = query.where(RunRow.batch_id == batch_id)
         rows = session.exec(query).all()
@@ -250,7 +214,12 @@ def get_run(
 
 
 def list_candidates(
-    sessions: SessionFactory, *, state: str | None = None, run_id: str | None = None, limit: int = 200
+    sessions: SessionFactory,
+    *,
+    state: str | None = None,
+    run_id: str | None = None,
+    limit: int = 200,
+    offset: int = 0,
 ) -> tuple[CandidateSummary, ...]:
     """Newest first."""
     with sessions() as session:
@@ -259,7 +228,7 @@ def list_candidates(
             query = query.where(CandidateRow.state == state)
         if run_id is not None:
             query = query.where(CandidateRow.run_id == run_id)
-        return tuple(_candidate(row) for row in session.exec(query.limit(limit)))
+        return tuple(_candidate(row) for row in session.exec(query.limit(limit).offset(offset)))
 
 
 def get_candidate(sessions: SessionFactory, candidate_id: str) -> CandidateSummary:
@@ -270,43 +239,21 @@ def get_candidate(sessions: SessionFactory, candidate_id: str) -> CandidateSumma
         return _candidate(row)
 
 
-def history(
-    settings: Settings, limit: int = 200, *, mechanical: bool = False, steps: bool = True
-) -> tuple[HistoryEntry, ...]:
-    """What both ledgers hold, newest first; a ledger that was never written has no entries. `mechanical` adds
-    the rows by which a ledger keeps its own pointers and single-use keys; without `steps` a swap has its
-    beginning and end alone, and what people did."""
-    entries: list[HistoryEntry] = []
-    for name, path in (("product", PRODUCT_LEDGER), ("promoter", PROMOTER_LEDGER)):
-        kept = [
-            entry
-            for entry in _entries(settings.home / path)
-            if (mechanical or entry.kind not in (POINTER_SET, KEY_USED)) and (steps or not _is_step(entry))
-        ]
-        entries += [_history_entry(name, entry) for entry in kept[-limit:]]
-    return tuple(sorted(entries, key=lambda entry: (entry.at, entry.seq), reverse=True)[:limit])
+def stored_diff(store: Store, candidate_id: str) -> bytes:
+    with store.read() as session:
+        row = session.get(CandidateRow, candidate_id)
+        if row is None:
+            raise NotFound(f"no candidate {candidate_id}", hint="`evolve candidate list` shows them")
+        blob = row.diff_blob
+    try:
+        return store.blobs.get(blob)
+    except BlobError as error:
+        raise Broken(str(error)) from None
 
 
-def _is_step(entry: Entry) -> bool:
-    return entry.kind == "swap" and not entry.who and str(entry.data.get("state")).lower() not in SWAP_ENDS
-
-
-def list_swaps(settings: Settings) -> tuple[SwapView, ...]:
-    """Every swap that the promoter ever journaled, newest first."""
-    found: dict[str, list[Entry]] = {}
-    for entry in _entries(settings.home / PROMOTER_LEDGER):
-        if swap_id := entry.data.get("swap"):
-            found.setdefault(str(swap_id), []).append(entry)
-    views = [_swap(swap_id, entries) for swap_id, entries in found.items()]
-    return tuple(sorted(views, key=lambda view: view.steps[0].seq, reverse=True))
-
-
-def get_swap(settings: Settings, swap_id: str) -> SwapView:
-    """A swap step by step, as the promoter journaled it."""
-    for view in list_swaps(settings):
-        if view.id == swap_id:
-            return view
-    raise NotFound(f"no swap {swap_id}", hint="`evolve audit tail` shows the ledger")
+def get_diff(store: Store, candidate_id: str) -> CandidateDiff:
+    data = stored_diff(store, candidate_id)
+    return CandidateDiff(candidate=candidate_id, diff=data.decode("utf-8", "replace"))
 
 
 _STAGE_ORDER = (col(StageRow.iteration), col(StageRow.started), col(StageRow.id))
@@ -341,55 +288,3 @@ def _candidate(row: CandidateRow) -> CandidateSummary:
     fields: dict[str, Any] = row.model_dump(include=set(CandidateSummary.model_fields))
     fields["created"] = aware(row.created)
     return CandidateSummary(**fields)
-
-
-def _history_entry(name: str, entry: Entry) -> HistoryEntry:
-    return HistoryEntry(
-        ledger=name,
-        seq=entry.seq,
-        at=aware(datetime.fromisoformat(entry.ts)),
-        kind=entry.kind,
-        who=entry.who,
-        reason=entry.reason,
-        data=dict(entry.data),
-        hash=entry.hash,
-    )
-
-
-def _swap(swap_id: str, entries: list[Entry]) -> SwapView:
-    steps: list[SwapStep] = []
-    for entry in entries:
-        step = _step(entry)
-        last = steps[-1] if steps else None
-        if last and last.done is None and last.state == step.state and step.done is not None:
-            merged = {"done": step.done, "who": step.who or last.who, "reason": step.reason or last.reason}
-            steps[-1] = last.model_copy(update={**merged, "detail": {**last.detail, **step.detail}})
-        else:
-            steps.append(step)
-    return SwapView(id=swap_id, state=steps[-1].state, steps=tuple(steps))
-
-
-def _step(entry: Entry) -> SwapStep:
-    shown = {
-        key: value for key, value in entry.data.items() if key not in ("swap", "state", "phase", "boot_id")
-    }
-    at = aware(datetime.fromisoformat(entry.ts))
-    return SwapStep(
-        seq=entry.seq,
-        state=str(entry.data.get("state") or entry.kind),
-        at=at,
-        done=None if entry.data.get("phase") == "intent" else at,
-        who=entry.who or str(entry.data.get("who") or ""),
-        reason=entry.reason or str(entry.data.get("reason") or ""),
-        detail=shown,
-    )
-
-
-def _entries(path: Path) -> list[Entry]:
-    if not path.exists():
-        return []
-    try:
-        with Ledger(path, create=False) as ledger:
-            return ledger.entries()
-    except (LedgerBroken, ValueError) as error:
-        raise Broken(f"ledger {path}: {error}", hint="`evolve audit verify` says what is wrong") from None

@@ -7,7 +7,7 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from evidence.ledger import Ledger, LedgerBroken, Verification
-from evolve import views
+from evolve import journal
 from evolve.cli.context import open_product
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
 from evolve.errors import Broken, Refused
@@ -31,7 +31,7 @@ def audit() -> None:
 def tail(limit: int, as_json: bool) -> None:
     """The newest entries of both ledgers."""
     with open_product() as product:
-        found = list(reversed(views.history(product.settings, limit)))
+        found = list(reversed(journal.history(product.settings, limit)))
     if as_json:
         print_json(found)
         return

@@ -3,10 +3,10 @@
 import click
 
 from evidence import batch as batches
-from evidence import queries
 from evidence.batch import IllegalTransition
 from evidence.draft import readiness
 from evidence.store import NotFound as EvidenceNotFound
+from evolve import views
 from evolve.arenas import open_arena
 from evolve.cli.context import open_product, person
 from evolve.cli.output import (
@@ -21,7 +21,7 @@ from evolve.cli.output import (
 )
 from evolve.cli.progress import Progress
 from evolve.errors import NotFound, Refused
-from evolve.sealing import policy_of, seal_batch
+from evolve.sealing import seal_batch
 
 
 @click.group(cls=Group)
@@ -35,7 +35,7 @@ def batch() -> None:
 def list_batches(state: str | None, as_json: bool) -> None:
     """Newest first."""
     with open_product() as product:
-        records = queries.list_batches(product.store, state=state)
+        records = views.list_batches(product.store, state=state)
     if as_json:
         print_json(records)
         return
@@ -53,20 +53,16 @@ def list_batches(state: str | None, as_json: bool) -> None:
 def show(batch_id: str, as_json: bool) -> None:
     """A batch: its cases, its life, and what it still lacks to be sealed."""
     with open_product() as product:
-        try:
-            found = queries.get_batch(product.store, batch_id)
-        except EvidenceNotFound as error:
-            raise NotFound(str(error), hint="`evolve batch list` names them") from None
-        ready = readiness(product.store, batch_id, policy_of(product))
+        found = views.report_batch(product.settings, product.store, batch_id)
     if as_json:
-        print_json({**found.model_dump(mode="json"), "readiness": ready.model_dump(mode="json")})
+        print_json(found)
         return
     print_fields(
         (name, getattr(found, name)) for name in ("id", "state", "reason", "title", "evidence", "sessions")
     )
     splits = [case.split for case in found.cases if case.split]
     print_fields((split, splits.count(split)) for split in ("visible", "held_out", "regression") if splits)
-    print_fields(("missing", line) for line in (ready.missing if found.state == "open" else ()))
+    print_fields(("missing", line) for line in (found.readiness.missing if found.state == "open" else ()))
     print_fields(
         (change.at[:19], f"{change.kind} by {change.who}: {change.reason}") for change in found.changes
     )
@@ -84,7 +80,7 @@ def seal(batch_id: str, reason: str, early: bool, who: str | None, dry_run: bool
     with open_product() as product:
         try:
             if dry_run:
-                found = readiness(product.store, batch_id, policy_of(product))
+                found = readiness(product.store, batch_id, product.settings.batch.seal_policy)
                 print_json(found) if as_json else say("ready" if found.ready else "; ".join(found.missing))
                 return
             with open_arena(product, product.manifest) as arena, Progress() as progress:

@@ -100,12 +100,11 @@ def show(candidate_id: str, as_json: bool) -> None:
 def diff(candidate_id: str, as_json: bool) -> None:
     """The change, as a unified diff."""
     with open_product() as product:
-        row = _row(product, candidate_id)
-        text = product.store.blobs.get(row.diff_blob).decode("utf-8", "replace")
+        found = views.get_diff(product.store, candidate_id)
     if as_json:
-        print_json({"candidate": candidate_id, "diff": text})
+        print_json(found)
     else:
-        click.echo(for_terminal(text, cap=1_000_000), nl=False)
+        click.echo(for_terminal(found.diff, cap=1_000_000), nl=False)
 
 
 @candidate.command()

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from evolve import views
 from evolve.cli.output import Group, json_option, print_json, print_table, say
 from evolve.home import add_person, renew_hash, require_home
 from evolve.settings import home_directory, load_settings
@@ -20,15 +21,11 @@ def people() -> None:
 @json_option
 def list_people(as_json: bool) -> None:
     """Who is registered, with which roles."""
-    settings = load_settings(home_directory())
-    rows = [
-        {"name": n, "roles": list(p.roles), "public_key": p.public_key}
-        for n, p in settings.consent.people.items()
-    ]
+    found = views.list_people(load_settings(home_directory()))
     if as_json:
-        print_json(rows)
+        print_json(found)
         return
-    print_table(("name", "roles"), [(r["name"], ", ".join(r["roles"])) for r in rows], "nobody is registered")
+    print_table(("name", "roles"), [(p.name, ", ".join(p.roles)) for p in found], "nobody is registered")
 
 
 @people.command()

@@ -27,7 +27,7 @@ from evolve.demo.report import (
 from evolve.demo.setup import APPROVER, REQUESTER, DemoHome, prepare
 from evolve.demo.traffic import Answer, Background, Request, Users, flag, visits
 from evolve.product import Product
-from evolve.sealing import policy_of, seal_batch
+from evolve.sealing import seal_batch
 from evolve.tables import CandidateRow, RunRow
 from promote.records import SwapRecord
 
@@ -105,7 +105,7 @@ class Scene:
         self.progress.keep(f"{found.events} events read, {found.evidence} failures, {found.batches} groups")
 
     def _ready_batches(self) -> list[str]:
-        policy = policy_of(self.product)
+        policy = self.product.settings.batch.seal_policy
         open_batches = queries.list_batches(self.product.store, state="open")
         ready = [b for b in open_batches if readiness(self.product.store, b.id, policy).ready]
         ready.sort(key=lambda b: (-b.evidence, b.id))

@@ -21,7 +21,21 @@ from promote.policy import MAY_APPROVE, Role
 COOKIE = "evolve_session"
 VISITOR = "evolve_visitor"
 
+
+class SignedOut(Exception):
+    """Nobody is signed in behind this request."""
+
+
+class TooManyTries(NeedsConsent):
+    """A guesser has to wait, and so has who looks like one."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(say_wait(wait))
+        self.wait = wait
+
+
 _STATUS: tuple[tuple[type[EvolveError], int, str], ...] = (
+    (TooManyTries, 429, "Too many tries"),
     (NotFound, 404, "Not found"),
     (BadInput, 400, "That was not understood"),
     (NeedsConsent, 403, "This needs somebody's consent"),
@@ -30,21 +44,23 @@ _STATUS: tuple[tuple[type[EvolveError], int, str], ...] = (
 )
 
 
-class SignedOut(Exception):
-    """Nobody is signed in behind this request."""
-
-
 @dataclass(frozen=True)
-class Actor:
-    """A signed-in person, with the roles that the settings give now."""
+class Caller:
+    """A person who proved to be one, with the roles that the settings give now."""
 
     person: str
     roles: tuple[Role, ...]
-    session: Session
 
     @property
     def may_decide(self) -> bool:
         return bool(MAY_APPROVE & set(self.roles))
+
+
+@dataclass(frozen=True)
+class Actor(Caller):
+    """A caller with a browser's session."""
+
+    session: Session
 
 
 @dataclass(frozen=True)
@@ -84,17 +100,37 @@ class Desk:
         except SignedOut:
             return None
 
-    def page(self, template: str, actor: Actor | None, /, status: int = 200, **values: Any) -> HTMLResponse:
-        values.setdefault("refresh", 0)
+    def page(
+        self,
+        template: str,
+        actor: Actor | None,
+        error: EvolveError | None = None,
+        /,
+        status: int = 200,
+        **values: Any,
+    ) -> HTMLResponse:
+        """`error`: what went wrong with the form that was sent; it decides the status."""
+        values = {"refresh": 0, "error": sentence(error) if error else "", **values}
         html = self.templates.get_template(template).render(actor=actor, **values)
-        return HTMLResponse(html, status_code=status)
+        return HTMLResponse(
+            html,
+            status_code=status_of(error)[0] if error else status,
+            headers=retry_after(error.wait) if isinstance(error, TooManyTries) else None,
+        )
 
     def failure(self, actor: Actor | None, error: EvolveError) -> HTMLResponse:
         """One error as a page, in the words that the CLI would use."""
-        status, title = next(((s, t) for kind, s, t in _STATUS if isinstance(error, kind)), (500, "Failed"))
+        status, title = status_of(error)
         return self.page(
             "error.html", actor, status=status, title=title, message=error.message, hint=error.hint
         )
+
+
+def status_of(error: EvolveError) -> tuple[int, str]:
+    """HTTP's number for an error, and a title."""
+    return next(
+        ((status, title) for kind, status, title in _STATUS if isinstance(error, kind)), (500, "Failed")
+    )
 
 
 def signed_in(request: Request) -> None:
@@ -130,25 +166,6 @@ def address_of(request: Request) -> str:
     """Of the peer. All of this machine is one address: a program here can choose among millions."""
     host = request.client.host if request.client is not None else ""
     return "loopback" if host == "::1" or host.startswith("127.") else host
-
-
-@dataclass(frozen=True)
-class Unproven:
-    """Why a decision is not heard: the person behind it did not show who they are."""
-
-    status: int
-    error: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def unproven(desk: Desk, actor: Actor, request: Request, passphrase: str) -> Unproven | None:
-    """Asked last, for a wrong passphrase uses up one of the person's tries. None: it is this person."""
-    if wait := desk.at_the_desk.take(actor.person, address_of(request)):
-        return Unproven(429, say_wait(wait), retry_after(wait))
-    if not desk.consent.check_passphrase(actor.person, passphrase):
-        return Unproven(403, "That is not your passphrase. Nothing was done.")
-    desk.at_the_desk.succeeded(actor.person)
-    return None
 
 
 def say_wait(seconds: float) -> str:

@@ -3,10 +3,7 @@
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from evidence.blobs import BlobError
-from evolve import views
-from evolve.errors import Broken
-from evolve.tables import CandidateRow
+from evolve import journal, views
 from evolve.web.decisions import decision_form
 from evolve.web.desk import desk_of, signed_in
 
@@ -24,7 +21,7 @@ def inbox(request: Request) -> Response:
     read = desk.store.read
     runs = views.list_runs(read)
     batches = views.list_batches(desk.store)
-    swaps = views.list_swaps(desk.settings)
+    swaps = journal.list_swaps(desk.settings)
     active = [run for run in runs if run.active]
     moving = [swap for swap in swaps if not swap.ended]
     return desk.page(
@@ -91,12 +88,7 @@ def raw_diff(request: Request, candidate_id: str) -> Response:
     desk = desk_of(request)
     desk.actor(request)
     known = views.get_candidate(desk.store.read, candidate_id)
-    with desk.store.read() as session:
-        blob = session.get_one(CandidateRow, known.id).diff_blob
-    try:
-        data = desk.store.blobs.get(blob)
-    except BlobError as error:
-        raise Broken(str(error)) from None
+    data = views.stored_diff(desk.store, candidate_id)
     disposition = f'attachment; filename="{known.commit[:12]}.diff"'
     return Response(data, media_type="text/plain", headers={"content-disposition": disposition})
 
@@ -109,8 +101,8 @@ def history(request: Request) -> Response:
     return desk.page(
         "history.html",
         actor,
-        entries=views.history(desk.settings, mechanical=everything, steps=everything),
-        swaps=views.list_swaps(desk.settings),
+        entries=journal.history(desk.settings, mechanical=everything, steps=everything),
+        swaps=journal.list_swaps(desk.settings),
         everything=everything,
     )
 

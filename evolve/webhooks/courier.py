@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from evidence.canonical import utcnow
 from evidence.store import Store
+from evolve.journal import PRODUCT_LEDGER, PROMOTER_LEDGER
 from evolve.settings import Settings, WebhookSection
-from evolve.views import PRODUCT_LEDGER, PROMOTER_LEDGER
 from evolve.webhooks import outbox
 from evolve.webhooks.send import send
 

@@ -10,7 +10,7 @@ from web_world import BASE, IMAGE, RIGHT, WRONG, World, add_running_run, make_ho
 
 from evidence.canonical import canonical_json, digest
 from evidence.ledger import Ledger
-from evolve import views
+from evolve import journal, views
 from evolve.errors import Broken, NotFound
 from evolve.story import candidate_story
 from evolve.tables import CandidateRow
@@ -149,7 +149,7 @@ def test_batches_and_their_evidence(world: World) -> None:
 
 
 def test_swaps_are_told_step_by_step(world: World) -> None:
-    swap = views.get_swap(world.settings, "swap-1")
+    swap = journal.get_swap(world.settings, "swap-1")
     assert (swap.state, swap.ended, swap.reason) == ("rolled_back", True, "probe 2 of 3 failed")
     assert [step.state for step in swap.steps][:3] == ["accepted", "preflight", "hold"]
     assert all(step.done for step in swap.steps)
@@ -158,16 +158,16 @@ def test_swaps_are_told_step_by_step(world: World) -> None:
 def test_history_reads_both_ledgers_and_hides_their_bookkeeping(world: World) -> None:
     with Ledger(world.settings.home / "ledger.db") as ledger, ledger.transaction() as txn:
         txn.set_pointer("x", {"y": 1})
-    kinds = {(entry.ledger, entry.kind) for entry in views.history(world.settings)}
+    kinds = {(entry.ledger, entry.kind) for entry in journal.history(world.settings)}
     assert kinds == {("product", "batch.sealed"), ("promoter", "swap")}
-    everything = views.history(world.settings, mechanical=True)
+    everything = journal.history(world.settings, mechanical=True)
     assert "ledger.pointer" in {entry.kind for entry in everything}
     steps = [entry for entry in everything if entry.data.get("state") == "hold"]
     assert len(steps) == 2
     assert not {entry.hash for entry in steps} & {
-        entry.hash for entry in views.history(world.settings, steps=False)
+        entry.hash for entry in journal.history(world.settings, steps=False)
     }
-    assert len(views.history(world.settings, limit=3)) == 3
+    assert len(journal.history(world.settings, limit=3)) == 3
 
 
 def test_what_is_not_there_is_not_found(world: World) -> None:
@@ -176,7 +176,7 @@ def test_what_is_not_there_is_not_found(world: World) -> None:
         lambda: views.get_run(read, "x"),
         lambda: views.get_candidate(read, "x"),
         lambda: views.get_batch(world.store, "x"),
-        lambda: views.get_swap(world.settings, "x"),
+        lambda: journal.get_swap(world.settings, "x"),
     ):
         with pytest.raises(NotFound):
             ask()
@@ -184,10 +184,10 @@ def test_what_is_not_there_is_not_found(world: World) -> None:
 
 def test_a_broken_ledger_says_so(tmp_path: Path) -> None:
     settings = make_home(tmp_path / "home")
-    assert views.history(settings) == ()
+    assert journal.history(settings) == ()
     (tmp_path / "home" / "ledger.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(Broken, match=r"ledger\.db"):
-        views.history(settings)
+        journal.history(settings)
 
 
 def test_candidates_by_state(world: World) -> None:

@@ -10,8 +10,8 @@ from starlette.routing import BaseRoute
 from web_visit import DIGITS, OWN, Visit, field, reset, visiting
 from web_world import PASSPHRASE, World, add_swap, make_home, make_world
 
+from evolve.journal import get_swap
 from evolve.story import candidate_story
-from evolve.views import get_swap
 from evolve.web.decisions import act_of
 from evolve.web.desk import COOKIE
 from evolve.web.swaps import act_of as rollback_of
