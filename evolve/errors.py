@@ -22,6 +22,11 @@ class EvolveError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def envelope(self) -> dict[str, dict[str, str]]:
+        """How a failure is told to a program, by the CLI and by the control API."""
+        return {"error": {"kind": self.kind, "message": self.message, "hint": self.hint}}
+
 
 class Refused(EvolveError):
     """The answer is no: a gate, a verdict or a state of things says so."""

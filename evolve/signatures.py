@@ -9,7 +9,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ValidationError, computed_field
 
 from containers.substrate import FILE_NAME, ManifestError, StateSchema, load_manifest
 from evidence.canonical import canonical_json, utcnow
@@ -46,6 +46,7 @@ class Standing(Record):
     void: str = ""
     """Why the signatures don't count any more; then it begins anew."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def complete(self) -> bool:
         return self.approval is not None and not self.void and len(self.signed) >= self.needed
@@ -54,6 +55,16 @@ class Standing(Record):
     def sentence(self) -> str:
         why = f" ({', '.join(self.because)})" if self.because else ""
         return f"{len(self.signed)} of {self.needed} have signed{why}"
+
+
+class Signed(Standing):
+    """What somebody who signed is told."""
+
+    candidate: str
+
+    @classmethod
+    def of(cls, candidate_id: str, found: Standing) -> "Signed":
+        return cls(candidate=candidate_id, **found.model_dump(exclude={"complete"}))
 
 
 def folder_of(settings: Settings, approval: str) -> Path:

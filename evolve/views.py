@@ -131,6 +131,17 @@ class CandidateDiff(Record):
     diff: str
 
 
+class Decided(Record):
+    candidate: str
+    state: str
+
+
+class SwapAsked(Record):
+    """The promoter took a request: the swap that answers it."""
+
+    swap: str
+
+
 class PersonView(Record):
     name: str
     roles: tuple[Role, ...]

@@ -11,7 +11,9 @@ from evolve.errors import BadInput, Broken, Refused
 from evolve.product import Product
 from evolve.rollback import way_back
 from evolve.settle import settle
+from evolve.signatures import Signed
 from evolve.story import candidate_story
+from evolve.views import Decided, SwapAsked
 from promote.records import SwapRecord
 
 WAIT_BEYOND_BAKE = 900.0
@@ -69,7 +71,7 @@ def approve(
             accept_lossy=accept_lossy,
         )
     if as_json:
-        print_json({"candidate": candidate_id, **signed.model_dump(mode="json"), "complete": signed.complete})
+        print_json(Signed.of(candidate_id, signed))
     elif signed.complete:
         say(f"approved: {signed.sentence}; `evolve promote {candidate_id}` swaps it in")
     else:
@@ -85,9 +87,10 @@ def decline(candidate_id: str, reason: str, who: str | None, as_json: bool) -> N
     """Refuse a candidate; its batch goes back to sealed."""
     with open_product() as product:
         consent.decline(product, candidate_id, person=person(who), reason=reason)
-    print_json({"candidate": candidate_id, "state": "declined"}) if as_json else say(
-        f"declined {candidate_id}"
-    )
+    if as_json:
+        print_json(Decided(candidate=candidate_id, state="declined"))
+    else:
+        say(f"declined {candidate_id}")
 
 
 @click.command()
@@ -100,7 +103,7 @@ def promote(candidate_id: str, detach: bool, as_json: bool) -> None:
         settle(product)
         swap = consent.promote(product, candidate_id)
         if detach:
-            print_json({"swap": swap}) if as_json else say(f"accepted as swap {swap}")
+            print_json(SwapAsked(swap=swap)) if as_json else say(f"accepted as swap {swap}")
             return
         record = follow(product, swap, as_json)
     _report(record, as_json)

@@ -66,8 +66,7 @@ def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
 def fail(error: EvolveError, as_json: bool) -> None:
     """Print one error the way the caller asked for."""
     if as_json:
-        envelope = {"kind": error.kind, "message": error.message, "hint": error.hint}
-        click.echo(json.dumps({"error": envelope}, ensure_ascii=False))
+        click.echo(json.dumps(error.envelope, ensure_ascii=False))
     else:
         say(f"evolve: {error.message}" + (f" ({error.hint})" if error.hint else ""))
 

@@ -1,10 +1,11 @@
-"""The approval page: server-rendered, needing no script, for people who decide. GET looks; POST acts, after
+"""The approval page, server-rendered and needing no script, and the control API beside it. GET looks; POST acts, after
 asking who."""
 
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
 from evidence.store import Store
@@ -12,6 +13,8 @@ from evolve.errors import BadInput, Broken, EvolveError, NotFound
 from evolve.passwords import PasswordVerifier, StoredHashes
 from evolve.settings import Person, Settings
 from evolve.web import decisions, pages, signin, swaps
+from evolve.web.api import deciding, document, reading
+from evolve.web.api.answers import API, failure, first_problem
 from evolve.web.consent import Consent
 from evolve.web.desk import Desk, SignedOut, see_other
 from evolve.web.pages import STATIC_AGE
@@ -33,10 +36,12 @@ def create_app(
     sign-in; by default the hashes of `people`."""
     everybody = people or (lambda: settings.consent.people)
     desk = Desk(settings, store, consent, everybody, knows or StoredHashes(everybody))
-    app = FastAPI(title="evolve", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.desk = desk
     app.add_middleware(Shield, port=port)
     for router in (signin.router, pages.router, decisions.router, swaps.router):
+        app.include_router(router)
+    for router in (document.router, reading.router, deciding.router):
         app.include_router(router)
     _add_static(app)
     _add_failures(app, desk)
@@ -59,31 +64,47 @@ def _add_static(app: FastAPI) -> None:
 
 
 def _add_failures(app: FastAPI, desk: Desk) -> None:
+    """An error as a page, or under /api/ as the envelope."""
+
+    def say(
+        request: Request,
+        error: EvolveError,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        if request.url.path.startswith(API):
+            return failure(error, status, headers)
+        return desk.failure(desk.actor_or_none(request), error, status)
+
     async def signed_out(request: Request, error: Exception) -> Response:
         return see_other("/signin")
 
     async def ours(request: Request, error: Exception) -> Response:
         if not isinstance(error, EvolveError):
             raise error
-        return desk.failure(desk.actor_or_none(request), error)
+        return say(request, error)
 
     async def unfit(request: Request, error: Exception) -> Response:
-        return desk.failure(desk.actor_or_none(request), BadInput("The form is not complete."))
+        if request.url.path.startswith(API) and isinstance(error, RequestValidationError):
+            return failure(BadInput(first_problem(error), hint="/api/v1/openapi.json says what fits"), 422)
+        return say(request, BadInput("The form is not complete."))
 
-    async def missing(request: Request, error: Exception) -> Response:
-        return desk.failure(desk.actor_or_none(request), NotFound("There is no such page."))
+    async def not_routed(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        if error.status_code == 404:
+            return say(request, NotFound("There is nothing at this address."))
+        return say(request, BadInput(f"{error.detail}."), error.status_code, error.headers)
 
     async def crashed(request: Request, error: Exception) -> Response:
         # Answers from outside of the shield, so it brings the shield's headers along; the server's log has
         # the trace.
-        page = desk.failure(
-            None, Broken("The page could not be made.", hint="The log of `evolve serve` says why.")
-        )
-        page.headers.update(HEADERS)
-        return page
+        answer = say(request, Broken("This failed.", hint="The log of `evolve serve` says why."), 500)
+        answer.headers.update(HEADERS)
+        return answer
 
     app.add_exception_handler(Exception, crashed)
     app.add_exception_handler(SignedOut, signed_out)
     app.add_exception_handler(EvolveError, ours)
     app.add_exception_handler(RequestValidationError, unfit)
-    app.add_exception_handler(404, missing)
+    app.add_exception_handler(HTTPException, not_routed)

@@ -1,6 +1,7 @@
 """The desk behind every page: who asks, what they may do, and how an answer is drawn."""
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,7 @@ class Desk:
     people: Callable[[], Mapping[str, Person]]
     knows: PasswordVerifier
     sessions: Sessions = field(default_factory=Sessions)
+    one_at_the_door: threading.Lock = field(default_factory=threading.Lock)
     at_the_door: Limiter = field(default_factory=Limiter)
     at_the_desk: Limiter = field(default_factory=Limiter)
     """Apart from the door's: who guesses there must not keep approvers from deciding."""
@@ -81,6 +83,18 @@ class Desk:
         """With the people as they are now."""
         consent = self.settings.consent.model_copy(update={"people": dict(self.people())})
         return self.settings.model_copy(update={"consent": consent})
+
+    def recognise(self, person: str, passphrase: str, address: str) -> Person | None:
+        """Who this is, if the passphrase fits. Raises TooManyTries. One is asked after the other, so that somebody's
+        right passphrases at the same time are not counted as guesses."""
+        with self.one_at_the_door:
+            if wait := self.at_the_door.take(person, address):
+                raise TooManyTries(wait)
+            known = self.people().get(person)
+            if not self.knows(person, passphrase) or known is None:
+                return None
+            self.at_the_door.succeeded(person)
+            return known
 
     def actor(self, request: Request) -> Actor:
         """Raises SignedOut, also when the person was removed or has another key by now."""
@@ -118,11 +132,11 @@ class Desk:
             headers=retry_after(error.wait) if isinstance(error, TooManyTries) else None,
         )
 
-    def failure(self, actor: Actor | None, error: EvolveError) -> HTMLResponse:
+    def failure(self, actor: Actor | None, error: EvolveError, status: int | None = None) -> HTMLResponse:
         """One error as a page, in the words that the CLI would use."""
-        status, title = status_of(error)
+        usual, title = status_of(error)
         return self.page(
-            "error.html", actor, status=status, title=title, message=error.message, hint=error.hint
+            "error.html", actor, status=status or usual, title=title, message=error.message, hint=error.hint
         )
 
 

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from evolve import journal, views
+from evolve.waiting import what_waits
 from evolve.web.decisions import decision_form
 from evolve.web.desk import desk_of, signed_in
 
@@ -18,22 +19,13 @@ STATIC_AGE = "private, max-age=86400, immutable"
 def inbox(request: Request) -> Response:
     desk = desk_of(request)
     actor = desk.actor(request)
-    read = desk.store.read
-    runs = views.list_runs(read)
-    batches = views.list_batches(desk.store)
-    swaps = journal.list_swaps(desk.settings)
-    active = [run for run in runs if run.active]
-    moving = [swap for swap in swaps if not swap.ended]
+    waiting = what_waits(desk.settings, desk.store)
     return desk.page(
         "inbox.html",
         actor,
-        refresh=_refresh(request, bool(active or moving)),
-        ready=views.list_candidates(read, state="ready"),
-        titles={batch.id: batch.title for batch in batches},
-        active=active,
-        moving=moving,
-        recent=[run for run in runs if not run.active][:5],
-        batches=[batch for batch in batches if batch.state in ("open", "sealed")],
+        refresh=_refresh(request, bool(waiting.runs or waiting.swaps)),
+        waiting=waiting,
+        titles={batch.id: batch.title for batch in views.list_batches(desk.store)},
     )
 
 

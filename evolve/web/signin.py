@@ -9,6 +9,7 @@ from evolve.web.desk import (
     COOKIE,
     VISITOR,
     Desk,
+    TooManyTries,
     address_of,
     browser_of,
     credentials,
@@ -16,7 +17,6 @@ from evolve.web.desk import (
     give_cookie,
     new_visitor,
     retry_after,
-    say_wait,
     see_other,
 )
 
@@ -45,12 +45,12 @@ def sign_in(
         return _form(
             desk, request, person, "This form is too old, or your browser refuses cookies. Try again.", 403
         )
-    if wait := desk.at_the_door.take(person, address_of(request)):
-        return _too_many(desk, request, person, wait)
-    known = desk.people().get(person)
-    if not desk.knows(person, passphrase) or known is None:
+    try:
+        known = desk.recognise(person, passphrase, address_of(request))
+    except TooManyTries as error:
+        return _too_many(desk, request, person, error)
+    if known is None:
         return _form(desk, request, person, WRONG, 403)
-    desk.at_the_door.succeeded(person)
     desk.sessions.close(request.cookies.get(COOKIE, ""))
     answer = see_other("/")
     key = credentials(known)
@@ -69,9 +69,9 @@ def sign_out(request: Request, token: Annotated[str, Form(max_length=200)]) -> R
     return answer
 
 
-def _too_many(desk: Desk, request: Request, person: str, wait: float) -> Response:
-    answer = _form(desk, request, person, say_wait(wait), 429)
-    answer.headers.update(retry_after(wait))
+def _too_many(desk: Desk, request: Request, person: str, error: TooManyTries) -> Response:
+    answer = _form(desk, request, person, error.message, 429)
+    answer.headers.update(retry_after(error.wait))
     return answer
 
 
