@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from evolve.errors import BadInput, NeedsConsent
 from evolve.product import Product
 from evolve.rollback_class import in_words
+from evolve.settings import load_settings
 from promote.client import PromoterClient
 from promote.policy import MAY_APPROVE
 
@@ -35,7 +36,7 @@ def roll_back(product: Product, *, person: str, reason: str, swap: str | None = 
     NeedsConsent, Refused with the promoter's reason, Broken when it does not answer."""
     if not reason.strip():
         raise BadInput("a rollback needs a reason")
-    known = product.settings.consent.people.get(person)
+    known = load_settings(product.settings.home).consent.people.get(person)
     if known is None or not MAY_APPROVE & set(known.roles):
         raise NeedsConsent(f"{person} may not roll back", hint="that takes the role approver")
     return product.ask_promoter(lambda ask: ask.rollback(person, reason.strip(), swap))

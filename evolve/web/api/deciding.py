@@ -29,6 +29,7 @@ def approve(request: Request, who: Deciding, candidate_id: Id, asked: Approval) 
         reason=asked.reason,
         digits=asked.digits,
         passphrase=asked.passphrase.get_secret_value(),
+        accept_lossy=asked.accept_lossy,
     )
     return Signed.of(candidate_id, signed)
 

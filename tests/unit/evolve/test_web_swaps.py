@@ -182,6 +182,14 @@ def test_the_product_asks_for_role_and_reason_itself(tmp_path: Path) -> None:
             roll_back(product, person="ada", reason=" ")
         with pytest.raises(Broken, match="promoter does not answer"):
             roll_back(product, person="ada", reason="it answers slowly")
+        place = tmp_path / "home" / "evolve.toml"
+        place.write_text(
+            place.read_text()
+            .replace('["operator", "approver"]', '["viewer"]')
+            .replace("['operator', 'approver']", "['viewer']")
+        )
+        with pytest.raises(NeedsConsent):
+            roll_back(product, person="ada", reason="it answers slowly")
 
 
 def test_every_state_that_the_promoter_writes_has_a_meaning() -> None:
