@@ -306,7 +306,7 @@ def test_the_page_collects_signatures_by_the_same_rules(world: World, candidate:
         error = decide(app, candidate, THIRD, passphrase="wrong passphrase")
         assert (error.status_code, "not your passphrase" in error.text) == (403, True)
         second = decide(app, candidate, SECOND)
-        assert second.status_code == 409
+        assert second.status_code == 503
         assert "signed, but not handed in: the promoter does not answer" in second.text
         take_role(world, THIRD)
         asked = {"person": THIRD, "passphrase": PASSPHRASE, "reason": "still open"}
