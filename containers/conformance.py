@@ -96,12 +96,12 @@ while True:
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at. `severity` is what a failure means: `fatal` forbids use, `warning` is to
-    be known."""
+    be known, `info` takes nothing away."""
 
     name: str
     ok: bool
     detail: str
-    severity: Literal["fatal", "warning"] = "fatal"
+    severity: Literal["fatal", "warning", "info"] = "fatal"
 
 
 def run_conformance(runtime: Runtime, home: Path) -> list[Finding]:

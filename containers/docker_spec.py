@@ -10,7 +10,7 @@ from typing import Any
 
 from containers.runtime import InstanceSpec, Mount
 from containers.shim.boot import ORDERS
-from containers.spec import SHIM_COMMAND, SHM_BYTES, TMP_BYTES, check_mounts
+from containers.spec import SHIM_COMMAND, SHM_BYTES, TMP_BYTES, check_spec
 
 LABEL = "evolve.engine."
 """Prefix of the labels that are the engine's own, beside the caller's."""
@@ -38,7 +38,7 @@ def creation(
 ) -> dict[str, Any]:
     """`made`: files that the engine adds to the spec's mounts. Raises RuntimeBroken for a mount that would shadow the
     sandbox's own."""
-    check_mounts(spec)
+    check_spec(spec)
     kept_open = not spec.survives_caller
     return {
         "Image": image,

@@ -71,6 +71,7 @@ def orders(spec: InstanceSpec, task: Task, means: Means) -> dict[str, Any]:
         "command": task.command,
         "drain_signal": task.drain_signal,
         "env": dict(task.env),
+        "forwards": {str(port): path for port, path in spec.forwards.items()},
         "filter": None if means.filter is None else base64.b64encode(means.filter).decode(),
         "gid": means.uid,
         "interactive": spec.interactive,

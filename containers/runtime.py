@@ -83,6 +83,8 @@ class InstanceSpec:
     """Also show the host's /usr (read-only): for coding CLIs and shell graders, never for a service."""
     survives_caller: bool = False
     """True for `live`: the instance outlives the process that started it. Everything else dies with it."""
+    forwards: Mapping[int, str] = field(default_factory=dict)
+    """Loopback port inside -> path inside of the unix socket that it leads to. Not for a service or the launcher."""
     interactive: bool = False
     """True: standard input and output are pipes to the caller (the trial launcher's control channel)."""
 

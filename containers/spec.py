@@ -68,7 +68,7 @@ class InstanceFiles:
 def arguments(layout: HostLayout, files: InstanceFiles, spec: InstanceSpec) -> list[str]:
     """The whole command line, `bwrap` first. Raises RuntimeBroken for a mount that would shadow the sandbox's
     own."""
-    check_mounts(spec)
+    check_spec(spec)
     return [
         layout.bwrap,
         *_isolation(layout.mode, files),
@@ -89,7 +89,7 @@ def arguments(layout: HostLayout, files: InstanceFiles, spec: InstanceSpec) -> l
     ]
 
 
-def check_mounts(spec: InstanceSpec) -> None:
+def check_spec(spec: InstanceSpec) -> None:
     seen: set[str] = set()
     for mount in spec.mounts:
         target = mount.target
@@ -103,6 +103,8 @@ def check_mounts(spec: InstanceSpec) -> None:
                 f"{spec.name}: a {spec.role} instance runs its image's tree; {target!r} is refused"
             )
         seen.add(target)
+    if spec.forwards and spec.argv[0].startswith("@"):
+        raise RuntimeBroken(f"{spec.name}: {spec.argv[0]} forwards no ports")
 
 
 def _isolation(mode: Mode, files: InstanceFiles) -> Iterator[str]:

@@ -70,6 +70,10 @@ def _preload(modules: list[str]) -> None:
 
 def _execute(keeper: Keeper, config: dict[str, Any], env: dict[str, str]) -> int:
     interactive = config["interactive"]
+    if config["forwards"]:
+        from .forward import start
+
+        start(config["forwards"])
     reader, writer = os.pipe()
     keeper.watch_output(reader)
     keeper.start_leader(

@@ -132,6 +132,7 @@ def test_the_orders_say_what_this_engine_can_not_hand_over() -> None:
         "env": None,
         "filter": "AA==",
         "gid": None,
+        "forwards": {},
         "interactive": True,
         "lifeline_fd": 0,
         "limits": {
