@@ -138,6 +138,10 @@ class Arena:
         """What live misses cost so far."""
         return self._seats.meter.spent
 
+    def book(self, cost: Cost) -> None:
+        """Let what was spent elsewhere count against the caps of live misses."""
+        self._seats.meter.settle(Cost(), cost)
+
     def close(self) -> None:
         for stop in tuple(self._stops):  # of iterators that nobody read to their end
             stop.set()

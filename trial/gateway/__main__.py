@@ -3,8 +3,10 @@ configuration, 5 when the socket or the log can't be had or calls could not be w
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,6 +64,7 @@ class Process:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trial.gateway", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="JSON or TOML, see docs/gateway.md")
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input does")
     arguments = parser.parse_args(argv)
     try:
         config = load_config(arguments.config)
@@ -74,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         return _say(str(error), 5)
     signal.signal(signal.SIGTERM, lambda *_: None)  # the server hands it back after its orderly end
     signal.signal(signal.SIGINT, lambda *_: None)
+    if arguments.lifeline:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         uvicorn_server(process.app, GRACE).run(sockets=[sock])
     finally:
@@ -82,6 +87,13 @@ def main(argv: list[str] | None = None) -> int:
     if process.lost:
         return _say(f"{process.lost} calls could not be written to {config.log}", 5)
     return 0
+
+
+def _end_with_input() -> None:
+    """Whoever holds the other end may be killed at any moment: its gateway must not outlive it."""
+    while os.read(0, 4096):
+        continue
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say(message: str, code: int) -> int:

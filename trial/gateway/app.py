@@ -7,7 +7,7 @@ prompt then prints the same text in both.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -38,7 +38,9 @@ class Front:
         self._pumps: set[asyncio.Task[None]] = set()
 
     def app(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
-        routes = [Route(path, self.model, methods=["POST"]) for path in wire.MODEL_PATHS]
+        routes = [
+            Route(path, self.model, methods=["POST"]) for path in (*wire.FORMATS, "/v1beta/models/{call}")
+        ]
         routes += [
             Route("/healthz", self.health, methods=["GET"]),
             Route("/mcp", self.servers, methods=["GET"]),
@@ -56,7 +58,7 @@ class Front:
     async def _crashed(self, request: Request, error: Exception) -> Response:
         """A bug of ours: whoever replays must not mistake it for the candidate's failure."""
         self._session().broke(f"the gateway broke: {error!r}")
-        return _reply(wire.error_body(request.url.path, "gateway_error", "the gateway broke"), 500)
+        return _reply(wire.error_body(request.url.path, 500, "gateway_error", "the gateway broke"), 500)
 
     async def health(self, request: Request) -> Response:
         why = self._session().refusal()
@@ -75,20 +77,23 @@ class Front:
     async def model(self, request: Request) -> Response:
         path, session = request.url.path, self._session()
         try:
+            if wire.format_of(path) is None:
+                raise _BadBody(404, "no such model call")
             body, size = await _read_json(request, self._max)
             if not isinstance(body, dict):
                 raise _BadBody(400, "the body must be a JSON object")
         except _BadBody as error:
-            return _reply(wire.error_body(path, "invalid_request_error", str(error)), error.status)
+            body = wire.error_body(path, error.status, "invalid_request_error", str(error))
+            return _reply(body, error.status)
         if why := session.refusal():
-            return _reply(wire.error_body(path, "not_recording", why), 503)
+            return _reply(wire.error_body(path, 503, "not_recording", why), 503)
         ticket = session.begin("model", path, wire.canonical_request(body), _request_id(request))
         answer = await session.model(ticket, path, body, size, request.headers)
         if answer.frames is not None:
             return self._stream(session, ticket, answer, answer.frames)
         payload = wire.storable(answer.body)
         await session.finish(ticket, payload, answer.status)
-        return _reply(payload, answer.status, lambda: session.sent(ticket))
+        return _reply(payload, answer.status, lambda: session.sent(ticket), answer.headers)
 
     async def mcp(self, request: Request) -> Response:
         server, session = request.path_params["server"], self._session()
@@ -175,8 +180,13 @@ class _Reply(Response):
                 self.after()
 
 
-def _reply(value: object, status: int = 200, after: Callable[[], None] | None = None) -> Response:
-    response = _Reply(canonical_json(value), status, media_type="application/json")
+def _reply(
+    value: object,
+    status: int = 200,
+    after: Callable[[], None] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    response = _Reply(canonical_json(value), status, headers, media_type="application/json")
     response.after = after
     return response
 

@@ -39,6 +39,16 @@ def price_of(price: Price | None, tokens_in: int, tokens_out: int) -> int:
     return -(-(tokens_in * price.input + tokens_out * price.output) // 1_000_000)
 
 
+def read_meter(path: Path) -> tuple[Cost, str]:
+    """What the file says was spent, and which cap the last refused call would have passed; nothing when there is none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Cost(), ""
+    refused = str(told.pop("refused", ""))
+    return Cost(**told), refused
+
+
 class Meter:
     """Thread-safe. With a `path`, what is spent or reserved is written down before a reservation is
     granted."""
@@ -47,9 +57,7 @@ class Meter:
         self.caps = caps or Caps()
         self._path = path
         self._lock = threading.Lock()
-        self._spent = Cost()
-        if path is not None and path.exists():
-            self._spent = Cost(**json.loads(path.read_text(encoding="utf-8")))
+        self._spent, self._refused = read_meter(path) if path is not None else (Cost(), "")
 
     @property
     def spent(self) -> Cost:
@@ -65,9 +73,9 @@ class Meter:
                 cap = getattr(self.caps, name)
                 if cap is not None and getattr(after, name) > cap:
                     would = getattr(after, name)
-                    raise OverBudget(
-                        f"budget: {name} would reach {would}, the cap is {cap}; raise caps.{name}"
-                    )
+                    self._refused = f"budget: {name} would reach {would}, the cap is {cap}; raise caps.{name}"
+                    self._store(self._spent)
+                    raise OverBudget(self._refused)
             self._store(after)
         return worst
 
@@ -79,6 +87,7 @@ class Meter:
     def _store(self, value: Cost) -> None:
         if self._path is not None:
             draft = self._path.with_suffix(".tmp")
-            draft.write_text(json.dumps(value.__dict__), encoding="utf-8")
+            told = {**value.__dict__, "refused": self._refused}
+            draft.write_text(json.dumps(told), encoding="utf-8")
             os.replace(draft, self._path)
         self._spent = value

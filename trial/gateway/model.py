@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 
 from trial.gateway import wire
-from trial.gateway.config import Upstream
+from trial.gateway.config import Price, Upstream
 from trial.gateway.meter import Cost, Meter, OverBudget, price_of
 
 _PASSED_HEADERS = ("anthropic-version", "anthropic-beta", "openai-beta")
@@ -21,6 +21,7 @@ class ModelAnswer:
     status: int
     body: object = None
     frames: AsyncIterator[bytes] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     arena: str | None = None
     """Set when this answer says nothing about the caller: our budget, our upstream, our network."""
 
@@ -42,17 +43,16 @@ class ModelSource:
         upstream = self._upstream
         if upstream is None:
             return _trouble(path, 502, "no_upstream", "this gateway has no model upstream")
-        if self._meter.caps.micro_usd is not None and wire.price_for(upstream, body) is None:
-            message = (
-                f"no price for model {body.get('model')!r}, so the money cap can't hold; add upstream.prices"
-            )
+        if self._meter.caps.micro_usd is not None and wire.price_for(upstream, path, body) is None:
+            model = wire.model_of(path, body)
+            message = f"no price for model {model!r}, so the money cap can't hold; add upstream.prices"
             return _trouble(path, 400, "no_price", message)
         try:
             reserved = self._meter.reserve(wire.worst_case(path, body, size, upstream))
         except OverBudget as error:
-            kind = "billing_error" if path == "/v1/messages" else "insufficient_quota"
+            kind = "billing_error" if wire.format_of(path) == "messages" else "insufficient_quota"
             return _trouble(path, 402, kind, str(error))
-        bill = _Bill(self._meter, upstream, body, reserved)
+        bill = _Bill(self._meter, wire.price_for(upstream, path, body), reserved)
         try:
             return await self._forward(path, body, headers, bill)
         except httpx2.TimeoutException as error:
@@ -98,11 +98,11 @@ class ModelSource:
         except ValueError:
             answer = {"text": raw.decode("utf-8", "replace")}
         usage = wire.usage_of(answer)
-        if usage is None and response.status_code >= 400:
+        if usage is None and (response.status_code >= 400 or wire.is_free(path)):
             usage = (0, 0)  # a refused call costs nothing
         bill.settle(usage)
         arena = f"upstream answered {response.status_code}" if _is_arena(response.status_code) else None
-        return ModelAnswer(response.status_code, answer, arena=arena)
+        return ModelAnswer(response.status_code, answer, arena=arena, headers=_told(response.headers))
 
     async def _frames(
         self, response: httpx2.Response, bill: "_Bill", hide_usage: bool
@@ -134,8 +134,11 @@ class ModelSource:
 
     def _headers(self, path: str, given: Mapping[str, str]) -> dict[str, str]:
         out = {name: given[name] for name in _PASSED_HEADERS if name in given}
-        if self._key is not None and path == "/v1/messages":
+        spoken = wire.format_of(path)
+        if self._key is not None and spoken == "messages":
             out["x-api-key"] = self._key
+        elif self._key is not None and spoken == "gemini":
+            out["x-goog-api-key"] = self._key
         elif self._key is not None:
             out["authorization"] = f"Bearer {self._key}"
         return out
@@ -144,8 +147,8 @@ class ModelSource:
 class _Bill:
     """One reservation, settled exactly once."""
 
-    def __init__(self, meter: Meter, upstream: Upstream, body: dict[str, object], reserved: Cost) -> None:
-        self._meter, self._price, self._reserved = meter, wire.price_for(upstream, body), reserved
+    def __init__(self, meter: Meter, price: Price | None, reserved: Cost) -> None:
+        self._meter, self._price, self._reserved = meter, price, reserved
         self._open = True
 
     def settle(self, usage: tuple[int, int] | None = None) -> None:
@@ -166,7 +169,7 @@ class _Bill:
 
 
 def _trouble(path: str, status: int, kind: str, message: str) -> ModelAnswer:
-    return ModelAnswer(status, wire.error_body(path, kind, message), arena=message)
+    return ModelAnswer(status, wire.error_body(path, status, kind, message), arena=message)
 
 
 def _is_arena(status: int) -> bool:
@@ -175,7 +178,13 @@ def _is_arena(status: int) -> bool:
 
 
 def _join(base_url: str, path: str) -> str:
-    return base_url.rstrip("/").removesuffix("/v1") + path
+    query = "?alt=sse" if path.endswith(":streamGenerateContent") else ""
+    return base_url.rstrip("/").removesuffix("/v1").removesuffix("/v1beta") + path + query
+
+
+def _told(headers: Mapping[str, str]) -> dict[str, str]:
+    """What of an upstream's headers a client must know: when to come again."""
+    return {name: headers[name] for name in ("retry-after",) if name in headers}
 
 
 async def _read_capped(response: httpx2.Response, limit: int) -> bytes | None:

@@ -95,7 +95,7 @@ class ReplaySession:
             return answer
         if call is None:
             return ModelAnswer(
-                502, wire.error_body(path, "not_recorded", "no recorded answer to this request")
+                502, wire.error_body(path, 502, "not_recorded", "no recorded answer to this request")
             )
         frames = wire.frames_of(call.response)
         if frames is not None:

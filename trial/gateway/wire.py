@@ -1,13 +1,13 @@
 """The model wire formats, as far as a gateway must understand them. Pure functions.
 
-Three paths are spoken: OpenAI chat completions, OpenAI responses, Anthropic messages. What passes through
+Spoken are OpenAI chat completions, OpenAI responses, Anthropic messages and Gemini. What passes through
 is not changed; what is recorded is canonical (see `canonical_request`).
 """
 
 import json
 import re
 from collections.abc import Iterator
-from typing import cast
+from typing import Literal, cast
 
 import httpx2
 
@@ -15,7 +15,16 @@ from evidence.canonical import canonical_json
 from trial.gateway.config import Price, Upstream
 from trial.gateway.meter import Cost, price_of
 
-MODEL_PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+Format = Literal["chat", "responses", "messages", "gemini"]
+
+FORMATS: dict[str, Format] = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "responses",
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "messages",
+}
+GEMINI = re.compile(r"/v1beta/models/([\w.-]+):(generateContent|streamGenerateContent|countTokens)")
+"""The model's name and what is asked of it."""
 
 VOLATILE = frozenset(
     {"user", "metadata", "safety_identifier", "prompt_cache_key", "request_id", "client_request_id"}
@@ -25,11 +34,22 @@ VOLATILE = frozenset(
 _LINE_END = re.compile("\r\n|\n|\r")
 """Of an event stream: fewer characters end a line there than in Python."""
 
-_LIMIT_FIELDS = {
-    "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
-    "/v1/responses": ("max_output_tokens",),
-    "/v1/messages": ("max_tokens",),
+_LIMIT_FIELDS: dict[Format, tuple[str, ...]] = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "responses": ("max_output_tokens",),
+    "messages": ("max_tokens",),
+    "gemini": ("maxOutputTokens",),
 }
+
+
+def format_of(path: str) -> Format | None:
+    """Of a path that is forwarded; None for every other."""
+    return "gemini" if GEMINI.fullmatch(path) else FORMATS.get(path)
+
+
+def is_free(path: str) -> bool:
+    """Counting tokens is no generation: it costs a call and no token."""
+    return path.endswith(("/count_tokens", ":countTokens"))
 
 
 def canonical_request(body: dict[str, object]) -> dict[str, object]:
@@ -42,20 +62,37 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
+def _limits(path: str, body: dict[str, object]) -> tuple[dict[str, object], tuple[str, ...], str]:
+    """The table that holds the limits of a request, their names, and the name for the number of choices."""
+    spoken = format_of(path) or "chat"
+    if spoken != "gemini":
+        return body, _LIMIT_FIELDS[spoken], "n"
+    table = body.get("generationConfig")
+    return (table if isinstance(table, dict) else {}), _LIMIT_FIELDS[spoken], "candidateCount"
+
+
 def output_limit(path: str, body: dict[str, object], default: int) -> int:
     """The most tokens that the answer may have, over all choices."""
-    named = [limit for field in _LIMIT_FIELDS[path] if (limit := _whole(body.get(field))) is not None]
-    return max(named, default=default) * (_whole(body.get("n")) or 1)
+    table, fields, choices = _limits(path, body)
+    named = [limit for field in fields if (limit := _whole(table.get(field))) is not None]
+    return max(named, default=default) * (_whole(table.get(choices)) or 1)
 
 
-def price_for(upstream: Upstream, body: dict[str, object]) -> Price | None:
-    return upstream.prices.get(str(body.get("model", "")), upstream.prices.get("*"))
+def model_of(path: str, body: dict[str, object]) -> str:
+    named = GEMINI.fullmatch(path)
+    return named[1] if named else str(body.get("model", ""))
+
+
+def price_for(upstream: Upstream, path: str, body: dict[str, object]) -> Price | None:
+    return upstream.prices.get(model_of(path, body), upstream.prices.get("*"))
 
 
 def worst_case(path: str, body: dict[str, object], size: int, upstream: Upstream) -> Cost:
     """No tokenizer makes more tokens than bytes, so the request's size bounds the prompt."""
+    if is_free(path):
+        return Cost(calls=1)
     out = output_limit(path, body, upstream.max_output_tokens)
-    return Cost(price_of(price_for(upstream, body), size, out), size + out, 1)
+    return Cost(price_of(price_for(upstream, path, body), size, out), size + out, 1)
 
 
 def bounded(path: str, body: dict[str, object], upstream: Upstream) -> tuple[dict[str, object], bool]:
@@ -65,10 +102,15 @@ def bounded(path: str, body: dict[str, object], upstream: Upstream) -> tuple[dic
     A request without a limit, or with one that is no integer, gets the configured one: the reservation
     assumed it.
     """
-    limits = (*_LIMIT_FIELDS[path], "n")
-    out = {name: value for name, value in body.items() if name not in limits or _whole(value) is not None}
-    if not any(field in out for field in _LIMIT_FIELDS[path]):
-        out[_LIMIT_FIELDS[path][-1]] = upstream.max_output_tokens
+    if is_free(path):
+        return body, False
+    table, fields, choices = _limits(path, body)
+    limits = (*fields, choices)
+    out = {name: value for name, value in table.items() if name not in limits or _whole(value) is not None}
+    if not any(field in out for field in fields):
+        out[fields[-1]] = upstream.max_output_tokens
+    if format_of(path) == "gemini":
+        return {**body, "generationConfig": out}, False
     if path == "/v1/chat/completions" and out.get("stream") is True and not out.get("stream_options"):
         out["stream_options"] = {"include_usage": True}
         return out, True
@@ -84,15 +126,16 @@ def usage_of(answer: object) -> tuple[int, int] | None:
         inner = answer.get(name)
         if isinstance(inner, dict) and "usage" in inner:
             holder = inner
-    usage = holder.get("usage")
+    usage = holder.get("usage", holder.get("usageMetadata"))
     if not isinstance(usage, dict):
         return None
 
     def count(*names: str) -> int:
         return sum(v for v in (usage.get(n) for n in names) if isinstance(v, int) and not isinstance(v, bool))
 
-    prompt = count("prompt_tokens", "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    return prompt, count("completion_tokens", "output_tokens")
+    cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
+    prompt = count("prompt_tokens", "input_tokens", *cached, "promptTokenCount", "toolUsePromptTokenCount")
+    return prompt, count("completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount")
 
 
 def merge_usage(seen: tuple[int, int] | None, more: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -164,9 +207,12 @@ def is_usage_only(frame: dict[str, object]) -> bool:
     return isinstance(data, dict) and data.get("choices") == [] and isinstance(data.get("usage"), dict)
 
 
-def error_body(path: str, kind: str, message: str) -> dict[str, object]:
+def error_body(path: str, status: int, kind: str, message: str) -> dict[str, object]:
     """An error in the shape that the clients of this path understand."""
-    if path == "/v1/messages":
+    spoken = format_of(path)
+    if spoken == "gemini":
+        return {"error": {"code": status, "message": message, "status": kind.upper()}}
+    if spoken == "messages":
         return {"type": "error", "error": {"type": kind, "message": message}}
     return {"error": {"message": message, "type": kind, "code": kind, "param": None}}
 
