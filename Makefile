@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test up down lint unit integration e2e bench soak setup lock engine browser haproxy faketime clean
+.PHONY: demo test up down lint unit integration e2e bench soak setup lock engine browser haproxy faketime coders clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
@@ -42,7 +42,7 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
 
-integration: $(STAMP) engine haproxy faketime
+integration: $(STAMP) engine haproxy faketime coders
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
 
 e2e: $(STAMP) browser
@@ -55,6 +55,10 @@ engine: $(STAMP)
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap debian-archive-keyring; }; \
 	containers/files/make-base .venv/docker-base.tar; \
 	else echo "a Docker Engine and its base image need root: without them the Docker tests are skipped" >&2; fi
+
+# Coding CLIs, pinned, in a cache outside the checkout (1.6 GB): three for the tests, all seven (2.9 GB) for the soak.
+coders: $(STAMP)
+	@$(BIN)/python tests/integration/coder_clis.py $(CODERS)
 
 # HAProxy is a system package, too, and lies where an ordinary user's PATH may not lead.
 haproxy:
@@ -80,7 +84,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/false_accepts.py
 	$(BIN)/python -m benchmarks.mend_corpus
 
-soak: $(STAMP)
+soak: CODERS := --all
+soak: $(STAMP) coders
 	$(BIN)/pytest tests -m soak
 	$(BIN)/python tests/mutants/run.py
 
