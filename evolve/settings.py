@@ -148,12 +148,47 @@ class RunSection(Section):
 
 
 class CoderSection(Section):
-    argv: tuple[str, ...]
+    kind: Literal[
+        "command", "claude_code", "codex", "opencode", "aider", "mini_swe_agent", "gemini_cli", "qwen_code"
+    ] = "command"
+    """`command`: what `argv` says. Any other: that coding CLI, which docs/coders.md tells how to set up."""
+    argv: tuple[str, ...] = ()
     """The command; `{task}` is replaced by the path of the task file, `{repo}` by that of the worktree."""
+    program: str = ""
+    """Where the CLI is; empty: on PATH under its own name."""
+    model: str = ""
+    """The model that a CLI asks for."""
+    base_url: str = ""
+    """The model's endpoint, without `/v1`, in the wire format that the coder speaks. Empty, for a command: no model."""
+    api_key_env: str = ""
+    """Name of the environment variable that holds the key; only the gateway reads it."""
+    api_key_file: Path | None = None
+    """File that holds the key, in place of a variable."""
+    usd_micros_per_million_input: Annotated[int, Field(ge=0)] = 0
+    """Price of a million input tokens in micro-USD."""
+    usd_micros_per_million_output: Annotated[int, Field(ge=0)] = 0
+    """Price of a million output tokens in micro-USD."""
+    max_output_tokens: Annotated[int, Field(gt=0)] = 16_384
+    """Reserved for, and imposed on, requests that name no limit of their own."""
+    max_model_calls: Annotated[int, Field(ge=1)] = 500
+    """Model calls of one call of the coder."""
+    max_turns: Annotated[int, Field(ge=1)] = 100
+    """Turns after which a CLI that can count them ends."""
+    patience_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """How long a coder may go on asking a model that answers with errors alone."""
     env: dict[str, SecretStr] = Field(default_factory=dict)
     """Its environment; nothing of the operator's is passed on. Values are secrets."""
     mounts: tuple[str, ...] = ()
     """Host folders shown to it, read-only, at the same path."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "CoderSection":
+        if self.kind == "command" and not self.argv:
+            raise ValueError("argv: a coder is a command, or names a CLI in `kind`")
+        lacking = [name for name in ("model", "base_url") if not getattr(self, name)]
+        if self.kind != "command" and lacking:
+            raise ValueError(f"{lacking[0]}: kind {self.kind!r} needs it")
+        return self
 
 
 class GuardSection(Section):
@@ -280,7 +315,7 @@ class Settings(BaseSettings):
     run: RunSection = RunSection()
     verdict: VerdictPolicy = VerdictPolicy()
     coders: dict[str, CoderSection] = Field(default_factory=dict)
-    """External coding commands by name."""
+    """External coders by name: coding CLIs and other commands."""
     guard: GuardSection = GuardSection()
     swap: SwapSection = SwapSection()
     consent: ConsentSection = ConsentSection()

@@ -10,7 +10,8 @@ from evolve import evolution
 from evolve.arenas import open_arena
 from evolve.cli.context import open_product, person
 from evolve.cli.output import json_option, print_json, print_table, say
-from evolve.coding import get_coder
+from evolve.coding import get_coder, installed
+from evolve.coding.clis import ADAPTERS
 from evolve.coding.protocol import Missing
 from evolve.errors import Broken, NeedsConsent
 from evolve.product import Product
@@ -36,6 +37,7 @@ def doctor(deep: bool, quick: bool, as_json: bool) -> None:
         findings += check_edge(settings.edge.kind, find_haproxy())
         findings += check_substrate(product.manifest)
         findings += check_coders(product)
+        findings += check_coding_clis()
         if deep:
             findings += check_gate(product)
     fatal = [found for found in findings if not found.ok and found.severity == "fatal"]
@@ -99,12 +101,22 @@ def check_coders(product: Product) -> list[Finding]:
     found = []
     for name in ("mend", *product.settings.coders):
         answer = get_coder(name, product.settings, product.settings.run).probe()
-        missing = isinstance(answer, Missing)
-        found.append(
-            Finding(
-                f"coder.{name}", not missing, answer.reason if isinstance(answer, Missing) else "", "warning"
+        if isinstance(answer, Missing):
+            found.append(Finding(f"coder.{name}", False, answer.reason, "warning"))
+        else:
+            found.append(
+                Finding(f"coder.{name}", not answer.warning, answer.warning or answer.text, "warning")
             )
-        )
+    return found
+
+
+def check_coding_clis() -> list[Finding]:
+    """Every CLI that could be configured: where it was found, and which version."""
+    found = []
+    for adapter in ADAPTERS.values():
+        there = installed.find(adapter)
+        detail = there if isinstance(there, str) else f"{there.version or 'unknown version'}, {there.program}"
+        found.append(Finding(f"cli.{adapter.kind}", not isinstance(there, str), detail, "info"))
     return found
 
 

@@ -3,15 +3,19 @@
 from pathlib import Path
 
 from containers.runtime import Mount
+from evolve.coding.call import Model
+from evolve.coding.cli import CliCoder
+from evolve.coding.clis import ADAPTERS
 from evolve.coding.command import CommandCoder
 from evolve.coding.mend import mend_coder
 from evolve.coding.protocol import CodingCli
 from evolve.errors import BadInput
-from evolve.settings import RunSection, Settings
+from evolve.settings import CoderSection, RunSection, Settings
+from trial.gateway import Price, Upstream
 
 
 def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
-    """`mend`, or a command configured under [coders]. Raises BadInput."""
+    """`mend`, or one that is configured under [coders]. Raises BadInput."""
     if name == "mend":
         return mend_coder(section.coder_seconds, section.workers)
     found = settings.coders.get(name)
@@ -22,4 +26,31 @@ def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
         )
     mounts = tuple(Mount(Path(folder), folder) for folder in found.mounts)
     env = {key: value.get_secret_value() for key, value in found.env.items()}
-    return CommandCoder(name, found.argv, env, mounts)
+    model = _model(found)
+    if found.kind == "command" or model is None:
+        return CommandCoder(name, found.argv, env, mounts, model=model)
+    return CliCoder(
+        name,
+        ADAPTERS[found.kind],
+        found.model,
+        model,
+        program=found.program,
+        env=env,
+        mounts=mounts,
+        max_turns=found.max_turns,
+        model_calls=found.max_model_calls,
+    )
+
+
+def _model(section: CoderSection) -> Model | None:
+    if not section.base_url:
+        return None
+    price = Price(input=section.usd_micros_per_million_input, output=section.usd_micros_per_million_output)
+    upstream = Upstream(
+        base_url=section.base_url,
+        api_key_env=section.api_key_env or None,
+        api_key_file=section.api_key_file,
+        prices={"*": price},
+        max_output_tokens=section.max_output_tokens,
+    )
+    return Model(upstream, section.patience_seconds)

@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 SOCKET = "/run/check/check.sock"
-REPO = "/repo"
+REPO = "/work/repo"
 LEFT_OUT = (".git", "__pycache__")
 
 

@@ -16,9 +16,8 @@ CHECK_SECONDS = 120.0
 def run(context: RunContext, planned: Plan, done: Implemented) -> Review:
     """Refuses what changes nothing, was tried before, breaks a guard rule or fails a check of the substrate's own."""
     if done.commit is None:
-        return Review(
-            ok=False, word="needs_work", reason=f"the coder {done.outcome.replace('_', ' ')}: empty diff"
-        )
+        why = f"the coder {done.outcome.replace('_', ' ')}: empty diff"
+        return Review(ok=False, word="needs_work", reason=f"{why} ({done.reason})" if done.reason else why)
     changes = worktree.changes(
         context.settings.substrate_repository, context.batch.baseline_commit, done.commit
     )

@@ -3,12 +3,22 @@
 import json
 import shutil
 import time
+from dataclasses import replace
+from pathlib import Path
 
-from evolve import worktree
+from containers.runtime import RuntimeBroken
+from evolve import runs, worktree
+from evolve.budget import OutOfBudget
 from evolve.coding.check_server import CheckServer
-from evolve.coding.protocol import CodingBudget, CodingSandbox, CodingTask
+from evolve.coding.door import METER
+from evolve.coding.protocol import CodingBudget, CodingResult, CodingSandbox, CodingTask
 from evolve.context import RunContext
 from evolve.stages.models import Implemented, Plan
+from trial.gateway.meter import read_meter
+
+MAX_LIKELY = 5
+NO_FAULT_OF_ITS_OWN = ("not_signed_in", "rate_limited")
+"""Outcomes that say nothing about the candidate: the run can be resumed when the cause is gone."""
 
 
 def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
@@ -19,20 +29,24 @@ def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
     repository, base = context.settings.substrate_repository, context.batch.baseline_commit
     worktree.export_for_coder(repository, base, tree)
     started, trials = time.monotonic(), context.budget.trials
+    audit = context.folder / f"coder-{iteration}"
+    _book(context, audit)
     with CheckServer(context, tree, scratch / "check", planned.avoid) as server:
-        result = context.coder.run(
-            _task(context, planned),
-            tree,
-            sandbox=CodingSandbox(
-                runtime=context.runtime,
-                scratch=scratch,
-                check_folder=server.folder,
-                gateway_folder=None,
-                labels={"run": context.run_id},
-            ),
-            budget=CodingBudget(seconds=min(context.settings.run.coder_seconds, context.budget.seconds_left)),
+        sandbox = CodingSandbox(
+            runtime=context.runtime,
+            scratch=scratch,
+            check_folder=server.folder,
+            audit=audit,
+            tick=lambda: runs.raise_if_stopping(context.store, context.run_id),
+            labels={"run": context.run_id},
         )
+        results = _call(context, _task(context, planned), tree, sandbox)
+    result = results[-1]
     server.raise_if_ended()
+    if result.outcome == "out_of_budget":
+        raise OutOfBudget(result.reason)
+    if result.outcome in NO_FAULT_OF_ITS_OWN:
+        raise RuntimeBroken(f"coder {context.coder.name}: {result.reason}")
     commit = worktree.commit_directory(
         repository, tree, base, f"Candidate of run {context.run_id}, pass {iteration}"
     )
@@ -46,10 +60,42 @@ def run(context: RunContext, iteration: int, planned: Plan) -> Implemented:
         outcome=result.outcome,
         seconds=time.monotonic() - started,
         trials=context.budget.trials - trials,
-        tokens=result.tokens,
-        usd_micros=result.usd_micros,
+        tokens=sum(each.tokens for each in results),
+        usd_micros=sum(each.usd_micros for each in results),
+        reason=result.reason,
         transcript_blob=context.store.blobs.put(result.transcript.encode()),
     )
+
+
+def _call(context: RunContext, task: CodingTask, tree: Path, sandbox: CodingSandbox) -> list[CodingResult]:
+    """One call; after a question, which nobody can answer, one more in the same session where the coder has such."""
+    results = [_once(context, task, tree, sandbox)]
+    if results[0].outcome == "asked" and context.coder.resumes and results[0].session:
+        text = f"{task.text}\n\nYou asked: nobody can answer. Decide by yourself, and make the edit.\n"
+        again = replace(task, text=text, resume=results[0].session)
+        results.append(_once(context, again, tree, sandbox))
+    return results
+
+
+def _once(context: RunContext, task: CodingTask, tree: Path, sandbox: CodingSandbox) -> CodingResult:
+    limits, spent = context.settings.run, context.arena.spent
+    budget = CodingBudget(
+        seconds=min(limits.coder_seconds, context.budget.seconds_left),
+        tokens=limits.max_tokens - spent.tokens,
+        usd_micros=round(limits.max_usd * 1e6) - spent.micro_usd,
+    )
+    try:
+        return context.coder.run(task, tree, sandbox=sandbox, budget=budget)
+    finally:
+        _book(context, sandbox.audit)
+
+
+def _book(context: RunContext, audit: Path) -> None:
+    """Move what the coder's gateway counted to the run's own meter; what a killed attempt left there, too."""
+    meter = audit / METER
+    spent, _ = read_meter(meter)
+    context.arena.book(spent)
+    meter.unlink(missing_ok=True)
 
 
 def _task(context: RunContext, planned: Plan) -> CodingTask:
@@ -67,6 +113,7 @@ def _task(context: RunContext, planned: Plan) -> CodingTask:
     ]
     return CodingTask(
         text=planned.task,
+        likely=tuple(dict.fromkeys(suspect.file for suspect in planned.suspects))[:MAX_LIKELY],
         files={"suspects.jsonl": suspects, "cases.json": json.dumps(cases, indent=1)},
         seed=planned.seed,
     )

@@ -64,6 +64,7 @@ class Implemented(Stored):
     tokens: int
     usd_micros: int
     transcript_blob: str
+    reason: str = ""
 
 
 class Built(Stored):

@@ -9,14 +9,15 @@ import pytest
 
 from evolve.cli import reference
 from evolve.cli.main import COMMANDS, cli
+from evolve.coding.clis import ADAPTERS
 from evolve.coding.protocol import CodingOutcome
 from evolve.errors import ERROR_KINDS, EvolveError
 from evolve.pipeline import stage as stage_function
-from evolve.settings import Listen, RunSection, Section
+from evolve.settings import CoderSection, Listen, RunSection, Section
 
 DOCS = Path(__file__).parents[3] / "docs"
-CLI, CONFIGURATION, PIPELINE = (
-    (DOCS / name).read_text() for name in ("cli.md", "configuration.md", "pipeline.md")
+CLI, CONFIGURATION, PIPELINE, CODERS = (
+    (DOCS / name).read_text() for name in ("cli.md", "configuration.md", "pipeline.md", "coders.md")
 )
 
 
@@ -76,5 +77,12 @@ def test_the_pipeline_page_names_every_stage_limit_and_gate() -> None:
         assert f"`{name}`" in PIPELINE
     for name in RunSection.model_fields:
         assert f"`{name}`" in PIPELINE
+
+
+def test_the_page_of_coders_names_every_cli_and_outcome() -> None:
     for outcome in get_args(CodingOutcome):
-        assert f"`{outcome}`" in PIPELINE
+        assert f"`{outcome}`" in CODERS
+    for adapter in ADAPTERS.values():
+        assert f"| `{adapter.kind}` | `{adapter.program}` |" in CODERS
+        assert adapter.package in CODERS
+    assert {*get_args(CoderSection.model_fields["kind"].annotation)} == {"command", *ADAPTERS}
