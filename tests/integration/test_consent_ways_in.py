@@ -223,7 +223,7 @@ def test_a_coder_reaches_nothing(target: Target, service: tuple[Runtime, ImageRe
     result = coder.run(
         CodingTask("mend it"),
         tmp_path / "tree",
-        sandbox=CodingSandbox(service[0], tmp_path / "scratch", tmp_path / "check", None),
+        sandbox=CodingSandbox(service[0], tmp_path / "scratch", tmp_path / "check", tmp_path / "audit"),
         budget=CodingBudget(60),
     )
     assert result.outcome == "edited", result

@@ -125,6 +125,18 @@ def replays(world: World, run: str, stage: str) -> int:
     return int(found["trials"])
 
 
+def test_a_stop_does_not_wait_for_the_coder(world: World) -> None:
+    command = world.start("run", "start", world.batch("sum"), "--reason", "slow", "--coder", "slow")
+    run = world.wait_for_stage("implement")
+    assert world.ok("run", "stop", run)["state"] == "stopping"
+    command.wait()
+    status = world.ok("run", "status", run)
+    assert (status["run"]["state"], [s["state"] for s in status["stages"] if s["name"] == "implement"]) == (
+        "stopped",
+        ["started"],
+    )
+
+
 def test_stop_then_resume_and_only_one_at_a_time(world: World) -> None:
     batch = world.batch("sum")
     command = world.start("run", "start", batch, "--reason", "slow", "--coder", "slow")

@@ -109,3 +109,10 @@ def test_two_mounts_at_one_place_are_refused() -> None:
     twice = (Mount(Path("/a"), "/x"), Mount(Path("/b"), "/x"))
     with pytest.raises(RuntimeBroken, match="nothing may be mounted"):
         arguments(LAYOUT, FILES, replace(SPEC, mounts=twice))
+
+
+@pytest.mark.parametrize("argv", [("@serve",), ("@launch",)])
+def test_neither_a_service_nor_the_launcher_has_forwarded_ports(argv: tuple[str, ...]) -> None:
+    with pytest.raises(RuntimeBroken, match="forwards no ports"):
+        arguments(LAYOUT, FILES, replace(SPEC, argv=argv, forwards={8080: "/run/gateway/s"}))
+    arguments(LAYOUT, FILES, replace(SPEC, argv=("sh",), forwards={8080: "/run/gateway/s"}))
