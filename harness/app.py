@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 import httpx2
@@ -103,6 +104,9 @@ def create_app(settings: Settings, policy: Policy, memory: Memory, events: Event
             accepted = await read_turn(request)
         except BadRequest as error:
             return respond(error_reply(400, "bad_request", str(error)))
+        if accepted.passed and memory.session_of(accepted.request_id) is None:
+            why = "no stream of this request is known: last-event-id names none of its events"
+            return respond(error_reply(409, "unknown_stream", why))
         reply = await agent.handle(accepted)
         return respond(reply, accepted)
 
@@ -150,6 +154,7 @@ async def read_turn(request: Request) -> TurnRequest:
         body=body,
         messages=read_messages(body),
         settings=settings,
+        passed=read_last_event(request),
     )
 
 
@@ -206,6 +211,13 @@ def read_clock(request: Request) -> float:
     return clock
 
 
+def read_last_event(request: Request) -> int:
+    number = request.headers.get("last-event-id") or "0"
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise BadRequest("last-event-id: expected the number of an event")
+    return int(number)
+
+
 def read_feedback(body: dict[str, Any]) -> tuple[str, str, str]:
     target, rating, comment = body.get("request_id"), body.get("rating"), body.get("comment") or ""
     if not isinstance(target, str) or rating not in ("up", "down") or not isinstance(comment, str):
@@ -217,27 +229,29 @@ def respond(reply: Reply, request: TurnRequest | None = None) -> Response:
     """A stream if the request asked for one and there is an answer to stream; else JSON."""
     headers = {"x-request-id": request.request_id, "x-session": request.session} if request else {}
     if request and request.body.get("stream") is True and reply.status == 200:
-        return StreamingResponse(
-            frames(reply.body, request.body), media_type="text/event-stream", headers=headers
-        )
+        events = islice(frames(reply.body, request.body), request.passed, None)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
     return JSONResponse(reply.body, reply.status, headers)
 
 
 def frames(body: dict[str, Any], request: dict[str, Any]) -> Iterator[str]:
-    """The finished reply in the OpenAI streaming format. It begins when the turn is on disk, not before."""
+    """The finished reply in the OpenAI streaming format, its events numbered from 1. It begins when the turn is on disk,
+    not before."""
+    number = 0
+    for number, chunk in enumerate(_chunks(body, request), start=1):
+        yield f"id: {number}\ndata: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+    yield f"id: {number + 1}\ndata: [DONE]\n\n"
+
+
+def _chunks(body: dict[str, Any], request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     head = {key: body[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     choice = body["choices"][0]
     text = choice["message"]["content"]
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": text[start : start + PIECE]} for start in range(0, len(text), PIECE)]
     for delta in deltas:
-        yield _frame(head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    yield _frame(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+        yield head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    yield head | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}
     options = request.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage"):
-        yield _frame(head | {"choices": [], "usage": body["usage"]})
-    yield "data: [DONE]\n\n"
-
-
-def _frame(chunk: dict[str, Any]) -> str:
-    return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+        yield head | {"choices": [], "usage": body["usage"]}

@@ -22,6 +22,8 @@ class TurnRequest:
     body: dict[str, Any]
     messages: tuple[Message, ...]
     settings: dict[str, str] = field(default_factory=dict)
+    passed: int = 0
+    """How many events of its streamed reply the client has from an earlier connection."""
 
     @property
     def text(self) -> str:

@@ -21,6 +21,8 @@ from .state import SCHEMA, EventLog, Store, ulid
 from .turns import Agent, BadRequest, Gateway
 
 MAX_BODY = 1 << 20
+PIECE = 16
+"""Characters in one event of a stream."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,17 +34,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
-        self.send_data(status, data, {"content-type": "application/json"} | (headers or {}))
+        about = {"content-type": "application/json", "content-length": str(len(data))}
+        self.begin(status, about | (headers or {}))
+        self.wfile.write(data)
 
-    def send_data(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+    def stream(self, events: list[bytes], headers: dict[str, str]) -> None:
+        """In chunks, so that a stream that was cut lacks its end."""
+        about = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+        self.begin(200, about | headers)
+        for event in events:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def begin(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in (headers | {"content-length": str(len(data))}).items():
+        for name, value in headers.items():
             self.send_header(name, value)
         if self.server.draining:
             self.send_header("connection", "close")
             self.close_connection = True
         self.end_headers()
-        self.wfile.write(data)
 
     def refuse(self, status: int, message: str) -> None:
         self.close_connection = True
@@ -84,10 +95,15 @@ class Handler(BaseHTTPRequestHandler):
         request_id = self.headers.get("x-request-id") or ulid()
         session = self.headers.get("x-session") or f"s-{request_id}"
         clock = self.clock()
+        passed = self.last_event()
+        if passed and self.server.agent.store.reply(request_id) is None:
+            return self.refuse(
+                409, "no stream of this request is known: last-event-id names none of its events"
+            )
         status, reply = self.server.agent.handle(self.path, body, session, request_id, clock)
         headers = {"x-session": session, "x-request-id": request_id}
         if body.get("stream") and status == 200:
-            return self.send_data(200, frames(reply), {"content-type": "text/event-stream"} | headers)
+            return self.stream(frames(reply)[passed:], headers)
         return self.send(status, reply, headers)
 
     def clock(self) -> float:
@@ -95,6 +111,13 @@ class Handler(BaseHTTPRequestHandler):
             return float(self.headers.get("x-turn-clock") or time.time())
         except ValueError:
             raise BadRequest("x-turn-clock is not a number of seconds") from None
+
+    def last_event(self) -> int:
+        """How many events of this stream the client has from an earlier connection."""
+        number = self.headers.get("last-event-id") or "0"
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise BadRequest("last-event-id is not the number of an event")
+        return int(number)
 
     def feedback(self, body: dict[str, object]) -> None:
         target, rating = body.get("request_id"), body.get("rating")
@@ -122,18 +145,21 @@ class Handler(BaseHTTPRequestHandler):
         return parsed
 
 
-def frames(reply: dict[str, object]) -> bytes:
-    """The reply as server-sent events: the whole text in one delta, then its end."""
+def frames(reply: dict[str, object]) -> list[bytes]:
+    """The reply as server-sent events, numbered from 1: the text in pieces, then its end."""
     choice = reply["choices"][0]  # type: ignore[index]
     chunk = {k: v for k, v in reply.items() if k not in ("choices", "usage")} | {
         "object": "chat.completion.chunk"
     }
-    deltas = [
-        {"index": 0, "delta": choice["message"], "finish_reason": None},
-        {"index": 0, "delta": {}, "finish_reason": "stop"},
-    ]
+    message = choice["message"]
+    text = message["content"]
+    first, *others = [text[start : start + PIECE] for start in range(0, len(text), PIECE)] or [""]
+    deltas = [{"index": 0, "delta": message | {"content": first}, "finish_reason": None}]
+    deltas += [{"index": 0, "delta": {"content": piece}, "finish_reason": None} for piece in others]
+    deltas.append({"index": 0, "delta": {}, "finish_reason": "stop"})
     lines = [json.dumps(chunk | {"choices": [delta]}) for delta in deltas]
-    return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
+    numbered = enumerate([*lines, "[DONE]"], start=1)
+    return [f"id: {number}\ndata: {line}\n\n".encode() for number, line in numbered]
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

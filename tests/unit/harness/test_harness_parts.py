@@ -229,8 +229,9 @@ def test_a_stream_adds_up_to_the_reply(text: str) -> None:
     choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}
     body = {"id": "i", "created": 1, "model": "m", "choices": [choice], "usage": {"total_tokens": 1}}
     sent = list(frames(body, {"stream_options": {"include_usage": True}}))
-    assert sent[-1] == "data: [DONE]\n\n"
-    chunks = [json.loads(frame.removeprefix("data: ")) for frame in sent[:-1]]
+    assert [event.split("\n")[0] for event in sent] == [f"id: {n}" for n in range(1, len(sent) + 1)]
+    assert sent[-1].endswith("\ndata: [DONE]\n\n")
+    chunks = [json.loads(event.partition("\ndata: ")[2]) for event in sent[:-1]]
     choices = [chunk["choices"][0] for chunk in chunks[:-1]]
     assert "".join(choice["delta"].get("content", "") for choice in choices) == text
     assert [choice["finish_reason"] for choice in choices][-1] == "stop"
