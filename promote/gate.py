@@ -167,7 +167,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class TurnMark:
-    """How one turn went at the service; status 0 means that the service never began to answer."""
+    """How one turn went at the service; status 0 means that it got there and was not answered, or not to the end."""
 
     seq: int
     epoch: int

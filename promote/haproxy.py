@@ -91,14 +91,15 @@ def mark_of(line: str) -> TurnMark | None:
     """One line of HAProxy's log: number, epoch, milliseconds, status, how it ended. None for what is no turn, or nobody's
     failure.
 
-    How it ended begins with "-" when all went well, with C or c when the client left; else the reply was cut. 425 is
-    what our own file answers when the service did not.
+    How it ended begins with "-" when all went well, with C or c when the client left, and is SC when there was no
+    connection: nobody listened, or too many stood at the service's socket already. Else the reply was cut. 425 is what our
+    own file answers when the service did not.
     """
     words = line.split()
     if len(words) != 5:
         return None
     seq, epoch, ms, status, end = words
-    if end[0] in "Cc":
+    if end[0] in "Cc" or end == "SC":
         return None
     whole = end[0] == "-" and status != "425"
     return TurnMark(int(seq), int(epoch), int(status) if whole else 0, float(ms))

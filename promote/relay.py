@@ -19,8 +19,8 @@ from pathlib import Path
 import h11
 
 from evidence.canonical import new_id
+from promote.door import Door
 from promote.gate import Caps, Gate, Overfull, Patience, Target, TurnLog
-from promote.wire import address
 
 _HOP_BY_HOP = {
     b"connection",
@@ -43,6 +43,7 @@ _RESUMES = 3
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 _OWN_COOKIES = b"evolve_"
 """Browsers don't tell cookies of one host apart by port: the page's must not reach the service, nor be set by it."""
+UNANSWERED = "no answer came, and the request may have taken effect: ask again with the same id"
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -118,6 +119,7 @@ class Relay:
         self._turn_paths = turn_paths
         self._health_paths = health_paths
         self._id_header = request_id_header.lower().encode()
+        self._door = Door()
 
     async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = h11.Connection(h11.SERVER)
@@ -174,6 +176,9 @@ class Relay:
         return headers
 
     async def _answer(self, request: Accepted, link: h11.Connection, writer: asyncio.StreamWriter) -> None:
+        if _wants_websocket(request):
+            await self._say(link, writer, 501, "WebSocket is not relayed: ask for a stream of events")
+            return
         headers = self._stamp(request)
         if request.path in self._health_paths:
             await self._health(request, headers, link, writer)
@@ -182,20 +187,25 @@ class Relay:
         blamed: set[int] = set()
         begun: dict[int, float] = {}
         passed = Passed()
+        reached = False
         while True:
             try:
                 ticket, target = await self._gate.admit(len(request.body), patience)
             except Overfull as error:
-                await self._refuse(link, writer, str(error), passed)
+                await self._refuse(link, writer, headers, UNANSWERED if reached else str(error), passed)
                 return
             started = begun.setdefault(target.epoch, time.monotonic())
             self._gate.began(ticket, started)
+            tried = time.monotonic()
             try:
                 status = await self._forward(request, headers, target, link, writer, passed)
                 self._mark(request, target, status, started)
                 return
-            except _Vanished:
-                if target.epoch not in blamed:
+            except _Vanished as error:
+                if not error.reached:
+                    patience.left -= time.monotonic() - tried
+                reached = reached or error.reached
+                if error.reached and target.epoch not in blamed:
                     self._mark(request, target, 0, started)
                     blamed.add(target.epoch)
             except _Cut:
@@ -205,16 +215,19 @@ class Relay:
             finally:
                 self._gate.leave(ticket)
             if patience.left <= 0:
-                await self._refuse(link, writer, "the service did not answer", passed)
+                why = UNANSWERED if reached else "the service did not answer"
+                await self._refuse(link, writer, headers, why, passed)
                 return
             await patience.pause(_RETRY_PAUSE)
 
     async def _refuse(
-        self, link: h11.Connection, writer: asyncio.StreamWriter, why: str, passed: Passed
+        self, link: h11.Connection, writer: asyncio.StreamWriter, headers: Headers, why: str, passed: Passed
     ) -> None:
+        """Names the request's id, which the client may not know: the edge stamped it."""
         if passed.begun:
             raise _Cut
-        await self._say(link, writer, 503, why)
+        ident = next(pair for pair in headers if pair[0] == self._id_header)
+        await self._say(link, writer, 503, why, ident)
 
     def _mark(self, request: Accepted, target: Target, status: int, started: float) -> None:
         if request.method == b"POST" and request.path in self._turn_paths:
@@ -240,8 +253,7 @@ class Relay:
         passed: Passed,
     ) -> int:
         try:
-            with address(Path(target.socket)) as name:
-                service, sending = await asyncio.open_unix_connection(name)
+            service, sending = await self._door.connect(Path(target.socket), self._caps.hold_seconds)
         except OSError:
             raise _Vanished(reached=False) from None
         try:
@@ -311,10 +323,17 @@ class Relay:
         await _send(writer, link.send(h11.EndOfMessage()))
 
     async def _say(
-        self, link: h11.Connection, writer: asyncio.StreamWriter, status: int, why: str, close: bool = False
+        self,
+        link: h11.Connection,
+        writer: asyncio.StreamWriter,
+        status: int,
+        why: str,
+        *more: tuple[bytes, bytes],
+        close: bool = False,
     ) -> None:
         body = json.dumps({"error": {"message": why, "type": "edge"}}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += more
         if status == 503:
             headers.append((b"retry-after", b"1"))
         if close:
@@ -360,6 +379,11 @@ def _wait_preferred(headers: Headers) -> float:
     """How long the client wants to wait at a shut gate, as it says in `Prefer: wait=SECONDS` (RFC 7240)."""
     said = (_WAIT.search(value) for name, value in headers if name == b"prefer")
     return min((float(found[1]) for found in said if found), default=math.inf)
+
+
+def _wants_websocket(request: Accepted) -> bool:
+    wanted = (value.lower().split(b",") for name, value in request.headers if name == b"upgrade")
+    return any(protocol.strip() == b"websocket" for protocols in wanted for protocol in protocols)
 
 
 def _without_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -6,6 +6,7 @@ local hold_seconds = tonumber(os.getenv("EDGE_HOLD_SECONDS"))
 local parked_cap, body_cap = tonumber(os.getenv("EDGE_PARKED")), tonumber(os.getenv("EDGE_PARKED_BODY"))
 
 local RETRY_MS = 20
+local UNANSWERED = "no answer came, and the request may have taken effect: ask again with the same id"
 local map = Map.new("gate.map", Map._str)
 local last_ticket, last_mark, parked, inflight = 0, 0, 0, 0
 local waiting, passed = {}, {} -- by ticket
@@ -85,13 +86,13 @@ core.register_action("admit", { "http-req" }, function(txn)
   local ticket, left, why = new_ticket(txn), tonumber(txn:get_var("txn.left")), nil
   local before = unanswered[txn:get_var("txn.request")]
   if before then
-    if before.left <= 0 then return txn:set_var("txn.why", "the service did not answer") end
+    if before.left <= 0 then return txn:set_var("txn.why", UNANSWERED) end
     core.msleep(RETRY_MS)
     left = before.left - RETRY_MS / 1000
   end
   left, why = wait(txn, ticket, left)
   unpark(ticket)
-  if not left then return txn:set_var("txn.why", why) end
+  if not left then return txn:set_var("txn.why", before and UNANSWERED or why) end
   passed[ticket] = before and before.told[live_epoch()] or now()
   inflight = inflight + 1
   txn:set_var("txn.left", tostring(left))

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from docker_engine import running_engine
 from evolve_world import World, ask, close_zygotes, make_world, questions, running
+from promote_rig import require_haproxy
 
 from containers.docker_options import DockerOptions
+from promote.settings import EdgeKind
 
 LONGEST = (
     "test_promote_kills.py",
@@ -39,6 +41,14 @@ def engine(request: pytest.FixtureRequest) -> DockerOptions | None:
     if request.param == "docker":
         options = request.getfixturevalue("docker_options")
     return options
+
+
+@pytest.fixture(params=["embedded", "haproxy"])
+def edge_kind(request: pytest.FixtureRequest) -> EdgeKind:
+    """Runs a test on both edges."""
+    if request.param == "haproxy":
+        require_haproxy()
+    return request.param  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from promote_rig import Rig, Traffic, until
+from promote_rig import Rig, until
+from promote_traffic import Traffic
 
 from evidence.ledger import Ledger
 

@@ -1,7 +1,10 @@
 """Candidates, good and bad, as edits of the tiny substrate."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
+TINY = Path(__file__).resolve().parents[2] / "harness" / "tiny"
 Patch = tuple[str, str, str]
 
 TURN = "        status, reply = self.server.agent.handle(self.path, body, session, request_id, clock)\n"
@@ -18,6 +21,13 @@ def live_turn(first: int, deed: str) -> tuple[Patch, ...]:
     return (("service/__main__.py", TURN, TURN + counted),)
 
 
+SLOW_STREAM = (
+    (
+        "service/__main__.py",
+        "        for event in events:\n",
+        "        for event in events:\n            time.sleep(0.3)\n",
+    ),
+)
 KINDS: Mapping[str, tuple[Patch, ...]] = {
     "base": (),
     "good": (
@@ -110,6 +120,8 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
             '        time.sleep(0 if session.startswith("probe-") else 1.5)\n' + TURN,
         ),
     ),
+    "slow_stream": SLOW_STREAM,
+    "slow_stream_too": SLOW_STREAM,
     "blind": (("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (2,)\n"),),
     "lossy": (
         ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
@@ -132,3 +144,13 @@ KINDS = {
     **{f"lossy_{kind}": (*KINDS["lossy"], *KINDS[kind]) for kind in ("refuses", "late_bad", "late_death")},
 }
 GOOD_KINDS = ("good", "slow_boot")
+
+
+def export_tiny(tree: Path, kind: str) -> None:
+    """The tiny substrate with the edits of this kind."""
+    shutil.copytree(TINY, tree, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in KINDS[kind]:
+        path = tree / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{kind}: {old!r} is not in {name}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")

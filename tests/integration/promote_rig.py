@@ -4,8 +4,6 @@ import hashlib
 import http.client
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,8 @@ from typing import Literal, TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from promote_kinds import KINDS
+from promote_clients import turn
+from promote_kinds import export_tiny
 
 from containers.docker_options import DockerOptions
 from containers.engine import get_runtime
@@ -39,7 +38,6 @@ from promote.settings import EdgeKind
 from promote.wire import Refused, Unreachable
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ROOT / "harness" / "tiny"
 T = TypeVar("T")
 LOSSY = {"both": True, "rollback_class": "lossy", "schema_reads": (1, 2), "schema_writes": 2}
 """How `Rig.promote` says that two people approve an image of the `lossy` kinds, for what it is."""
@@ -80,12 +78,7 @@ class Images:
 
                 export_harness(tree)
             else:
-                shutil.copytree(TINY, tree, ignore=shutil.ignore_patterns("__pycache__"))
-            for name, old, new in KINDS[kind] if self.substrate == "tiny" else ():
-                path = tree / name
-                text = path.read_text(encoding="utf-8")
-                assert old in text, f"{kind}: {old!r} is not in {name}"
-                path.write_text(text.replace(old, new, 1), encoding="utf-8")
+                export_tiny(tree, kind)
             (tree / "kind.txt").write_text(kind)
             return self.runtime().build(tree, load_manifest(tree)).digest
 
@@ -309,117 +302,6 @@ def make_approval(
         **changes,
     }
     return Approval.model_validate(values)
-
-
-def turn(
-    link: http.client.HTTPConnection, text: str, session: str, request_id: str, stream: bool = False
-) -> tuple[int, dict[str, object]]:
-    body = json.dumps({"messages": [{"role": "user", "content": text}], "stream": stream})
-    headers = {"content-type": "application/json", "x-session": session, "x-request-id": request_id}
-    link.request("POST", "/v1/chat/completions", body, headers)
-    answer = link.getresponse()
-    data = answer.read()
-    if stream and answer.status == 200:
-        first = data.split(b"\n\n", 1)[0].removeprefix(b"data: ")
-        assert data.rstrip().endswith(b"data: [DONE]"), "a stream was cut"
-        return answer.status, dict(json.loads(first))
-    return answer.status, dict(json.loads(data))
-
-
-@dataclass
-class Sent:
-    request_id: str
-    session: str
-    status: int
-    count: int
-    seconds: float
-    at: float
-    """When the answer was there, by the wall clock, as the ledger's rows tell it."""
-
-
-class Traffic:
-    """Clients that send numbered turns without pause; some keep their connection, some stream. `again`: one whose
-    connection broke asks again, with the same id, for a minute: so does a client whose edge was killed."""
-
-    def __init__(self, rig: Rig, clients: int = 4, pause: float = 0.01, again: bool = False) -> None:
-        self.rig, self.pause = rig, pause
-        self._patience = 60.0 if again else 0.0
-        self._tiny = rig.images.substrate == "tiny"
-        self.sent: list[Sent] = []
-        self.errors: list[str] = []
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
-        session = f"client-{number}-{new_id()}"
-        keep, stream = number % 2 == 0, number % 4 == 3
-        link: http.client.HTTPConnection | None = None
-        while not self._stop.is_set():
-            request_id, started = new_id(), time.monotonic()
-            while True:
-                link = link or http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=65)
-                try:
-                    said = f"echo {request_id}" if self._tiny else f"/remember {request_id}"
-                    status, reply = turn(link, said, session, request_id, stream)
-                    applied = reply.get("applied")
-                    count = int(applied["count"]) if isinstance(applied, dict) else len(self.sent) + 1
-                    with self._lock:
-                        took, now = time.monotonic() - started, time.time()
-                        self.sent.append(Sent(request_id, session, status, count, took, now))
-                    break
-                except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
-                    link.close()
-                    link = None
-                    if time.monotonic() - started >= self._patience:
-                        with self._lock:
-                            self.errors.append(f"{type(error).__name__}: {error}")
-                        break
-                    time.sleep(0.05)
-            if not keep and link is not None:
-                link.close()
-                link = None
-            time.sleep(self.pause)
-        if link is not None:
-            link.close()
-
-    def _applied(self, session: str) -> list[str]:
-        """The ids that took effect, in order, as the service tells them."""
-        if not self._tiny:
-            _, reply = self.rig.ask("/recall", session)
-            return re.findall(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", str(reply["choices"]))
-        link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=20)
-        try:
-            link.request("GET", f"/v1/sessions/{session}")
-            return list(json.loads(link.getresponse().read())["applied"])
-        finally:
-            link.close()
-
-    def lost_or_doubled(self) -> list[str]:
-        """What the service's own list of applied ids says against what the clients were told."""
-        problems = list(self.errors)
-        for session in sorted({item.session for item in self.sent}):
-            mine = [item for item in self.sent if item.session == session and item.status == 200]
-            applied = self._applied(session)
-            if len(set(applied)) != len(applied):
-                problems.append(f"{session}: doubled")
-            missing = {item.request_id for item in mine} - set(applied)
-            if missing:
-                problems.append(f"{session}: {len(missing)} answered requests are not in the state")
-            counts = [item.count for item in mine]
-            if counts != sorted(set(counts)):
-                problems.append(f"{session}: counts {counts} are not in order")
-        return problems
 
 
 @contextmanager

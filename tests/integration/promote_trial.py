@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promote_rig import Rig, Traffic
+from promote_rig import Rig
 from promote_strikes import VICTIMS, Strike, Striker, Victim
+from promote_traffic import Traffic
 
 from containers.runtime import RuntimeBroken
 from evidence.canonical import new_id

@@ -9,7 +9,8 @@ from threading import Thread
 
 import pytest
 from promote_bad import BAD, Ending, report, try_bad
-from promote_rig import Images, Rig, Traffic, rig_in, until
+from promote_rig import Images, Rig, rig_in, until
+from promote_traffic import Traffic
 
 BEFORE, AFTER = "caught_before_release", "caught_after_release"
 AIMS = {BEFORE: 20.0, AFTER: 30.0}

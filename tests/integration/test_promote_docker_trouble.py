@@ -15,7 +15,8 @@ import docker
 import pytest
 from docker.errors import DockerException
 from docker_engine import NAME, OwnEngine, own_engine
-from promote_rig import Images, Rig, Traffic, rig_in, until
+from promote_rig import Images, Rig, rig_in, until
+from promote_traffic import Traffic
 
 from containers.docker_keep import KEEPS
 from containers.runtime import RuntimeBroken

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from promote_rig import Images, Rig, Traffic, make_approval, rig_in, until
+from promote_rig import Images, Rig, make_approval, rig_in, until
+from promote_traffic import Traffic
 from promote_trial import BROKEN, FORWARD, Overlap, Plan, Trial
 
 from evidence.canonical import canonical_json, digest, new_id

@@ -18,8 +18,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from promote_rig import Images, Rig, Traffic, require_haproxy, rig_in, until
-from test_promote_edge import OK, Scripted, Tiny, send
+from promote_rig import Images, Rig, require_haproxy, rig_in, until
+from promote_services import OK, Scripted, Tiny, send
+from promote_traffic import Traffic
 
 from promote.gate import GateState, Target
 from promote.haproxy_files import point
@@ -101,8 +102,7 @@ def test_a_client_opens_no_tunnel_and_does_not_speak_for_the_first_pass(rig: Rig
     service = Scripted(path, lambda link, _: link.sendall(OK))
     rig.edge.point_at(Target(str(path), 1, "d"))
     rig.edge.release()
-    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
-    upgrade += b"sec-websocket-key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+    upgrade = b"connection: upgrade\r\nupgrade: h2c\r\n"
     for request, status in (
         (b"CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", b"400"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400"),

@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from promote_rig import Images, Traffic, rig_in
+from promote_rig import Images, rig_in
+from promote_traffic import Traffic
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from promote_inbox import Ingress, applied
-from promote_rig import LOSSY, Images, Rig, Traffic, rig_in, until
+from promote_rig import LOSSY, Images, Rig, rig_in, until
+from promote_traffic import Traffic
 from promote_trial import Overlap
 
 from evidence.canonical import new_id, utcnow

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from promote_rig import Images, Rig, Traffic, rig_in, until
+from promote_rig import Images, Rig, rig_in, until
 from promote_root import fork
+from promote_traffic import Traffic
 from promote_trial import Overlap
 
 from evidence.ledger import Entry, Ledger

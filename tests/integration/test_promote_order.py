@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from promote_rig import Images, Rig, Traffic, rig_in, until
+from promote_rig import Images, Rig, rig_in, until
 from promote_strikes import Mend, kill_edge
+from promote_traffic import Traffic
 from promote_trial import BROKEN, FORWARD, Plan, Trial
 
 from evidence.ledger import Ledger

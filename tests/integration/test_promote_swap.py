@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from promote_rig import Images, Rig, Traffic, rig_in, until
+from promote_rig import Images, Rig, rig_in, until
 from promote_root import fork
+from promote_traffic import Traffic
 
 from evidence.canonical import new_id, utcnow
 from evidence.ledger import Ledger

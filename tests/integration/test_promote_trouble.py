@@ -10,8 +10,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from promote_rig import Images, Rig, Traffic, require, rig_in, until
+from promote_rig import Images, Rig, require, rig_in, until
 from promote_strikes import Mend, Victim
+from promote_traffic import Traffic
 from promote_trial import BROKEN, FORWARD, LATE, Plan, Trial
 
 from containers.runtime import ImageRef, InstanceSpec

@@ -34,8 +34,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
-        about = {"content-type": "application/json", "content-length": str(len(data))}
-        self.begin(status, about | (headers or {}))
+        about = {"content-type": "application/json"} | (headers or {})
+        self.begin(status, about | {"content-length": str(len(data))})
         self.wfile.write(data)
 
     def stream(self, events: list[bytes], headers: dict[str, str]) -> None:
