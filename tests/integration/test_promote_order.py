@@ -128,8 +128,14 @@ def test_an_old_instance_that_is_killed_on_the_way_back_is_started_again(rig: Ri
     assert epochs == sorted(set(epochs))
 
 
-def test_while_the_edge_is_away_nothing_is_tried_and_no_attempt_is_spent(rig: Rig) -> None:
-    """Longer than all attempts of a rollback would take."""
+@pytest.mark.parametrize(
+    ("kind", "point", "state"),
+    [(FORWARD, "HOLD.intent", "committed"), (BROKEN, "RB_HOLD.intent", "rolled_back")],
+)
+def test_while_the_edge_is_away_nothing_is_tried_and_no_attempt_is_spent(
+    rig: Rig, kind: str, point: str, state: str
+) -> None:
+    """Longer than all attempts of a rollback would take; then the swap goes on from where it stood."""
 
     def lose_edge(rig: Rig) -> Mend:
         mend = kill_edge(rig)
@@ -141,9 +147,9 @@ def test_while_the_edge_is_away_nothing_is_tried_and_no_attempt_is_spent(rig: Ri
         return come_back_late
 
     rig.install()
-    plan = Plan(FORWARD, strikes=(("edge", "HOLD.intent"),))
+    plan = Plan(kind, strikes=(("edge", point),))
     result = Trial(rig, plan, victims={"edge": lose_edge}).run()
-    assert (result.state, result.problems) == ("rolled_back", [])
+    assert (result.state, result.problems) == (state, [])
 
 
 def test_a_swap_whose_envelope_is_gone_never_touches_production(rig: Rig) -> None:
