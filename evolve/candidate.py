@@ -26,6 +26,8 @@ class Candidate(BaseModel):
     lines_removed: int
     coder: str
     seed: int
+    parents: tuple[str, ...] = ()
+    """Candidates that it was made from: none (the baseline), one, or the two of a merge."""
 
     @property
     def digest(self) -> str:

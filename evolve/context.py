@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class RunContext:
     runtime: Runtime
     arena: Arena
     graders: GraderSet
-    coder: CodingCli
+    coders: Mapping[str, CodingCli]
     manifest: SubstrateManifest
     batch: SealedBatch
     run_id: str
@@ -45,6 +45,10 @@ class RunContext:
     @property
     def baseline(self) -> ImageRef:
         return ImageRef(self.batch.baseline_digest)
+
+    def coder(self, name: str) -> CodingCli:
+        """One of those that this run may use."""
+        return self.coders[name]
 
     def say(self, stage: str, text: str, **data: object) -> None:
         """One line of progress, stored for watchers and told to the listener."""

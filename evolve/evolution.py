@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from evidence import batch as batches
 from evidence import queries
@@ -11,11 +12,11 @@ from evolve import pipeline, runs
 from evolve.arenas import open_arena
 from evolve.budget import Budget
 from evolve.coding import get_coder
-from evolve.coding.protocol import Missing
+from evolve.coding.protocol import CodingCli, Missing
 from evolve.context import RunContext
 from evolve.errors import BadInput, NeedsConsent, NotFound, Refused
 from evolve.product import Product
-from evolve.settings import RunSection
+from evolve.settings import DEPTHS, Depth, RunSection
 from evolve.tables import RunRow
 
 Listener = Callable[[str, str], None]
@@ -37,10 +38,9 @@ def start_run(
             hint=f"`evolve batch seal {batch_id} --reason …` seals it anew",
         )
     section = run_section(product, options)
-    coder = get_coder(section.coder, product.settings, section)
-    found = coder.probe()
-    if isinstance(found, Missing):
-        raise BadInput(found.reason)
+    for coder in _coders(product, section).values():
+        if isinstance(found := coder.probe(), Missing):
+            raise BadInput(found.reason)
     run_id = runs.create_run(
         product.store,
         RunRow(
@@ -83,7 +83,7 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
                 runtime=product.runtime,
                 arena=arena,
                 graders=product.graders,
-                coder=get_coder(section.coder, product.settings, section),
+                coders=_coders(product, section),
                 manifest=product.manifest,
                 batch=sealed,
                 run_id=run_id,
@@ -109,6 +109,11 @@ def stop_run(product: Product, run_id: str) -> str:
                 runs.mark_stopped(product.store, run_id)
         state = _row(product, run_id).state
     return state
+
+
+def _coders(product: Product, section: RunSection) -> dict[str, CodingCli]:
+    """Raises BadInput for a name that nobody configured."""
+    return {name: get_coder(name, product.settings, section) for name in section.everybody}
 
 
 def _row(product: Product, run_id: str) -> RunRow:
@@ -141,9 +146,10 @@ def _claim(product: Product, row: RunRow) -> None:
 
 
 def run_section(product: Product, options: dict[str, object]) -> RunSection:
-    """The [run] settings with this run's own values on top."""
+    """The [run] settings with this run's own values on top; a depth of its own brings all that it stands for."""
     own = {name: value for name, value in options.items() if name in RunSection.model_fields}
-    return RunSection.model_validate({**product.settings.run.model_dump(), **own})
+    tier = DEPTHS.get(cast(Depth, own.get("depth")), {})
+    return RunSection.model_validate({**product.settings.run.model_dump(), **tier, **own})
 
 
 def load_sealed(product: Product, batch_id: str) -> SealedBatch:

@@ -128,11 +128,58 @@ class BatchSection(Section):
         return SealPolicy(**{name: getattr(self, name) for name in own}, on_tool_miss=self.on_tool_miss)
 
 
+Depth = Literal["light", "standard", "deep"]
+DEPTHS: dict[Depth, dict[str, int | float]] = {
+    "light": {
+        "iterations": 3,
+        "candidates": 1,
+        "plan_rounds": 1,
+        "code_rounds": 1,
+        "max_trials": 20_000,
+        "max_usd": 5.0,
+        "max_minutes": 60.0,
+    },
+    "standard": {
+        "iterations": 4,
+        "candidates": 3,
+        "plan_rounds": 2,
+        "code_rounds": 2,
+        "max_trials": 60_000,
+        "max_usd": 20.0,
+        "max_minutes": 180.0,
+    },
+    "deep": {
+        "iterations": 8,
+        "candidates": 5,
+        "plan_rounds": 3,
+        "code_rounds": 3,
+        "max_trials": 200_000,
+        "max_usd": 60.0,
+        "max_minutes": 600.0,
+    },
+}
+"""What each depth of a run stands for; every value can be set by itself, too."""
+
+
 class RunSection(Section):
+    depth: Depth = "light"
+    """How far a run goes: the default of `iterations`, `candidates`, both `rounds` and the limits below."""
     coder: str = "mend"
-    """Who proposes: `mend`, or a name under [coders]."""
+    """Who proposes: `mend`, or a name under [coders]; several names with commas take turns."""
+    model: str = ""
+    """The model that these ask for, in place of their own."""
+    planner: str = ""
+    """Who plans before they edit, a name under [coders]; empty: they get the evidence and no plan."""
+    reviewer: str = ""
+    """Who argues against each plan and each change, a name under [coders]; empty: only the deterministic reviews."""
     iterations: Annotated[int, Field(ge=1, le=20)] = 3
     """Passes of the pipeline before a run ends as `needs_work`."""
+    candidates: Annotated[int, Field(ge=1, le=16)] = 1
+    """Proposals of one pass."""
+    plan_rounds: Annotated[int, Field(ge=1, le=8)] = 1
+    """Plans that a proposal may hand in before its review gives it up."""
+    code_rounds: Annotated[int, Field(ge=1, le=8)] = 1
+    """Changes that a proposal may hand in before its review gives it up."""
     max_usd: Annotated[float, Field(ge=0)] = 5.0
     """Money that a run may spend on models."""
     max_tokens: Annotated[int, Field(ge=0)] = 2_000_000
@@ -145,6 +192,21 @@ class RunSection(Section):
     """Wall time of one call of a coder."""
     workers: Annotated[int, Field(ge=1, le=64)] = min(4, (os.cpu_count() or 2) + 1)
     """Replays at a time; some wait for recorded latencies while others run."""
+
+    @property
+    def coders(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.coder.split(","))
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """Coders in any role."""
+        return tuple(dict.fromkeys(name for name in (*self.coders, self.planner, self.reviewer) if name))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_by_depth(cls, given: Any) -> Any:
+        depth = given.get("depth", "light") if isinstance(given, dict) else None
+        return {**DEPTHS[depth], **given} if depth in DEPTHS else given
 
 
 class CoderSection(Section):

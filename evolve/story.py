@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from sqlmodel import select
+from sqlmodel import col, select
 
 from evidence.blobs import BlobError, BlobStore
 from evidence.canonical import digest
@@ -133,8 +133,10 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         row = session.get_one(CandidateRow, candidate_id)
         batch_digest = _batch_digest(store, row)
         stages = {
-            (stage.iteration, stage.name): stage.output_blob
-            for stage in session.exec(select(StageRow).where(StageRow.run_id == row.run_id))
+            (stage.iteration, stage.proposal, stage.name): stage.output_blob
+            for stage in session.exec(
+                select(StageRow).where(StageRow.run_id == row.run_id).order_by(col(StageRow.round))
+            )
             if stage.state == "done" and stage.output_blob
         }
     shelf = _Shelf(store.blobs)
@@ -142,8 +144,8 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     report = shelf.model("report", row.report_blob, TrialReport)
     batch = shelf.batch(proposal.batch_digest if proposal else batch_digest)
     trials, trials_digest = shelf.trials(row.trials_blob)
-    located = shelf.model("locate", stages.get((0, "locate")), Located)
-    review = shelf.model("code_review", stages.get((row.iteration, "code_review")), Review)
+    located = shelf.model("locate", stages.get((0, 0, "locate")), Located)
+    review = shelf.model("code_review", stages.get((row.iteration, row.proposal, "code_review")), Review)
     diff = shelf.data("diff", row.diff_blob)
     splits = _splits(batch, trials)
     problems = [*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials_digest)]
@@ -154,7 +156,7 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         run=run,
         proposal=proposal,
         report=report,
-        coder=shelf.model("implement", stages.get((row.iteration, "implement")), Implemented),
+        coder=shelf.model("implement", stages.get((row.iteration, row.proposal, "implement")), Implemented),
         batch_title=batch.title if batch else "",
         failure=_failure(batch),
         suspects=located.suspects if located else (),

@@ -41,14 +41,20 @@ class RunRow(SQLModel, table=True):
 
 
 class StageRow(SQLModel, table=True):
-    """One step of one pass. `state`: started, done, failed. A done stage is never run again for the same input."""
+    """One step. `iteration` is the pass (0: before the first), `proposal` its number within the pass (0: of them all),
+    `round` how often a review sent it back. `state`: started, done, failed. A done stage is never run again for
+    the same input."""
 
     __tablename__ = "stage"
-    __table_args__ = (UniqueConstraint("run_id", "iteration", "name"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "iteration", "proposal", "round", "name", name="stage_place_key"),
+    )
 
     id: str = Field(default_factory=new_id, primary_key=True)
     run_id: str = Field(index=True, foreign_key="run.id")
     iteration: int
+    proposal: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    round: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     name: str
     state: str = "started"
     input_digest: str
@@ -71,6 +77,7 @@ class CandidateRow(SQLModel, table=True):
     run_id: str = Field(index=True, foreign_key="run.id")
     batch_id: str = Field(index=True)
     iteration: int
+    proposal: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     commit: str
     image: str
     digest: str

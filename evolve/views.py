@@ -63,6 +63,9 @@ class RunSummary(Record):
 
 class StageView(Record):
     iteration: int
+    proposal: int
+    """Its number within the pass; 0 for what concerns all of them."""
+    round: int
     name: str
     state: str
     error: str
@@ -102,6 +105,7 @@ class CandidateSummary(Record):
     run_id: str
     batch_id: str
     iteration: int
+    proposal: int
     commit: str
     image: str
     digest: str
@@ -194,7 +198,7 @@ def list_runs(
         rows = session.exec(query).all()
         ids = [row.id for row in rows]
         latest: dict[str, StageRow] = {}
-        stages = select(StageRow).where(col(StageRow.run_id).in_(ids)).order_by(*_STAGE_ORDER)
+        stages = select(StageRow).where(col(StageRow.run_id).in_(ids)).order_by(*STAGE_ORDER)
         for stage in session.exec(stages):
             latest[stage.run_id] = stage
         return tuple(_run(row, latest.get(row.id)) for row in rows)
@@ -208,7 +212,7 @@ def get_run(
         row = session.get(RunRow, run_id)
         if row is None:
             raise NotFound(f"no run {run_id}", hint="`evolve run list` shows them")
-        stages = session.exec(select(StageRow).where(StageRow.run_id == run_id).order_by(*_STAGE_ORDER)).all()
+        stages = session.exec(select(StageRow).where(StageRow.run_id == run_id).order_by(*STAGE_ORDER)).all()
         events = session.exec(
             select(RunEventRow)
             .where(RunEventRow.run_id == run_id, col(RunEventRow.id) > after_event)
@@ -218,7 +222,7 @@ def get_run(
         found = select(CandidateRow).where(CandidateRow.run_id == run_id).order_by(col(CandidateRow.id))
         return RunDetail(
             run=_run(row, stages[-1] if stages else None),
-            stages=tuple(_stage(stage) for stage in stages),
+            stages=tuple(stage_view(stage) for stage in stages),
             events=tuple(_event(event) for event in reversed(events)),
             candidates=tuple(_candidate(candidate) for candidate in session.exec(found)),
         )
@@ -267,7 +271,7 @@ def get_diff(store: Store, candidate_id: str) -> CandidateDiff:
     return CandidateDiff(candidate=candidate_id, diff=data.decode("utf-8", "replace"))
 
 
-_STAGE_ORDER = (col(StageRow.iteration), col(StageRow.started), col(StageRow.id))
+STAGE_ORDER = (col(StageRow.iteration), col(StageRow.started), col(StageRow.id))
 
 
 def aware(moment: datetime) -> datetime:
@@ -284,7 +288,7 @@ def _run(row: RunRow, stage: StageRow | None) -> RunSummary:
     return RunSummary(**fields, iteration=stage.iteration if stage else 0, stage=stage.name if stage else "")
 
 
-def _stage(row: StageRow) -> StageView:
+def stage_view(row: StageRow) -> StageView:
     fields: dict[str, Any] = row.model_dump(include=set(StageView.model_fields))
     fields["started"] = aware(row.started)
     fields["finished"] = aware(row.finished) if row.finished else None

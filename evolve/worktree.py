@@ -209,6 +209,18 @@ def change_counts(repository: Path, commit: str, last: int) -> Counter[str]:
     return Counter(name.strip("\n") for name in names.split("\0") if name.strip("\n"))
 
 
+def merge(repository: Path, base: str, ours: str, theirs: str, message: str) -> str | None:
+    """A commit on `base` with the changes of two others on it; None when they conflict. Nothing is checked out."""
+    git = _git(repository)
+    try:
+        tree = str(git.merge_tree("--write-tree", "--no-messages", ours, theirs)).strip()
+    except GitCommandError as error:
+        if error.status == 1:
+            return None
+        raise
+    return str(git.commit_tree(tree, "-p", base, "-m", message))
+
+
 def diff_text(repository: Path, base: str, commit: str) -> str:
     """A unified diff for people. Never judged by."""
     options = ("-p", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")

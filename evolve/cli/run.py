@@ -1,5 +1,6 @@
 """`evolve run`."""
 
+import json
 import random
 import time
 from typing import Any
@@ -12,6 +13,10 @@ from evolve.cli.output import Group, json_option, print_fields, print_json, prin
 from evolve.cli.progress import Progress
 from evolve.errors import Broken, Refused
 from evolve.product import Product
+from evolve.record import MAX_TEXT, record_of
+from evolve.sanitize import for_terminal
+from evolve.settings import DEPTHS
+from evolve.stage import Place
 from evolve.views import RunDetail
 
 
@@ -40,7 +45,14 @@ def list_runs(batch_id: str | None, as_json: bool) -> None:
 @run.command()
 @click.argument("batch_id")
 @reason_option
-@click.option("--coder", help="`mend`, or a name under [coders].")
+@click.option(
+    "--depth", type=click.Choice(tuple(DEPTHS)), help="How far to go; sets what is not given by itself."
+)
+@click.option("--coder", multiple=True, help="`mend`, or a name under [coders]; several take turns.")
+@click.option("--model", help="The model that the coders ask for, in place of their own.")
+@click.option("--planner", help="A name under [coders]: who plans before they edit.")
+@click.option("--reviewer", help="A name under [coders]: who argues against each plan and change.")
+@click.option("--candidates", type=click.IntRange(1, 16), help="Proposals of one pass.")
 @click.option("--iterations", type=click.IntRange(1, 20), help="Passes at most.")
 @click.option("--max-usd", type=click.FloatRange(min=0), help="Money at most.")
 @click.option("--max-tokens", type=click.IntRange(min=0), help="Tokens at most.")
@@ -50,10 +62,19 @@ def list_runs(batch_id: str | None, as_json: bool) -> None:
 @click.option("--as", "who", help="Who asks; default $EVOLVE_PERSON or the login name.")
 @json_option
 def start(
-    batch_id: str, reason: str, seed: int | None, detach: bool, who: str | None, as_json: bool, **limits: Any
+    batch_id: str,
+    reason: str,
+    coder: tuple[str, ...],
+    seed: int | None,
+    detach: bool,
+    who: str | None,
+    as_json: bool,
+    **limits: Any,
 ) -> None:
     """Propose and prove a fix for a sealed batch."""
     options: dict[str, object] = {name: value for name, value in limits.items() if value is not None}
+    if coder:
+        options["coder"] = ",".join(coder)
     if detach:
         options["detached"] = True
     with open_product() as product:
@@ -115,6 +136,27 @@ def status(run_id: str, as_json: bool) -> None:
 
 @run.command()
 @click.argument("run_id")
+@click.option("--stage", "stage_name", help="Only this one, e.g. plan or code_review.")
+@json_option
+def show(run_id: str, stage_name: str | None, as_json: bool) -> None:
+    """The record of a run: every prompt, answer, diff, review and score."""
+    with open_product() as product:
+        found = record_of(product.store, run_id, stage_name)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        place = Place(one.stage.iteration, one.stage.proposal, one.stage.round)
+        say_where = f"{place.words}: " if place.words else ""
+        click.echo(f"== {say_where}{one.stage.name} ==")
+        for name, value in one.output.items():
+            text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
+            click.echo(f"{name}: {for_terminal(text, cap=MAX_TEXT)}")
+        click.echo()
+
+
+@run.command()
+@click.argument("run_id")
 @json_option
 def watch(run_id: str, as_json: bool) -> None:
     """Follow a run until it ends; with --json one object a line."""
@@ -166,7 +208,18 @@ def _print(detail: RunDetail) -> None:
         ]
     )
     rows = [
-        (s.iteration, s.name, s.state, s.trials, f"{s.seconds:.1f} s" if s.seconds is not None else "")
+        (
+            s.iteration,
+            s.proposal or "",
+            s.name,
+            s.state,
+            f"{s.usd_micros / 1e6:.4f}",
+            s.tokens,
+            s.trials,
+            f"{s.seconds:.1f} s" if s.seconds is not None else "",
+        )
         for s in detail.stages
     ]
-    print_table(("pass", "stage", "state", "trials", "time"), rows, "no stage yet")
+    print_table(
+        ("pass", "proposal", "stage", "state", "USD", "tokens", "trials", "time"), rows, "no stage yet"
+    )

@@ -32,7 +32,7 @@ def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
     return CliCoder(
         name,
         ADAPTERS[found.kind],
-        found.model,
+        (section.model if name in section.coders else "") or found.model,
         model,
         program=found.program,
         env=env,

@@ -11,6 +11,8 @@ from typing import Literal, Protocol
 
 from containers.runtime import Mount, Runtime
 
+ANSWER_FILE = "answer.json"
+
 CodingOutcome = Literal[
     "edited",
     "no_change",
@@ -53,6 +55,8 @@ class CodingTask:
     likely: tuple[str, ...] = ()
     """Files of the worktree to look at first."""
     seed: int = 0
+    answers: bool = False
+    """It is asked for `answer.json` in the worktree; whatever else it edits is thrown away."""
     resume: str = ""
     """Go on with this session of the same sandbox folder, where the coder can; the task file is written anew."""
 

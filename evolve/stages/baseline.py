@@ -7,7 +7,7 @@ from evolve.stages.models import Baseline
 from trial.plan import Job, TrialCase
 
 
-def run(context: RunContext, iteration: int) -> Baseline:
+def run(context: RunContext) -> Baseline:
     failing, passing, reasons = [], [], {}
     for trial in context.arena.run(jobs(context, context.batch.visible), context.graders.grade):
         context.spend_trials(1)
@@ -22,6 +22,7 @@ def run(context: RunContext, iteration: int) -> Baseline:
     return Baseline(failing=tuple(failing), passing=tuple(passing), reasons=reasons)
 
 
-def jobs(context: RunContext, cases: Sequence[TrialCase]) -> list[Job]:
-    """One replay of each case on the baseline's image."""
-    return [Job(case, "baseline", context.batch.baseline_digest, context.seed) for case in cases]
+def jobs(context: RunContext, cases: Sequence[TrialCase], *, seed: int | None = None) -> list[Job]:
+    """One replay of each case on the baseline's image; with the run's seed unless another is given."""
+    seed = context.seed if seed is None else seed
+    return [Job(case, "baseline", context.batch.baseline_digest, seed) for case in cases]

@@ -7,11 +7,12 @@ from evolve import worktree
 from evolve.candidate import Candidate
 from evolve.context import RunContext
 from evolve.images import build_commit
+from evolve.stage import Place
 from evolve.stages.models import Built, Implemented
 from evolve.tables import CandidateRow
 
 
-def run(context: RunContext, iteration: int, done: Implemented) -> Built:
+def run(context: RunContext, place: Place, parents: tuple[str, ...], done: Implemented) -> Built:
     """Build from git objects, never from the coder's folder, and record the candidate."""
     if done.commit is None:
         raise ValueError("nothing to build: code_review must have refused an empty diff")
@@ -20,13 +21,13 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
         context.runtime,
         repository,
         done.commit,
-        context.folder / f"build-{iteration}",
+        context.folder / f"build-{place}",
         run_id=context.run_id,
         batch_digest=context.batch.digest,
     )
     changes = worktree.changes(repository, base, done.commit)
     candidate = Candidate(
-        id=_candidate_id(context, iteration),
+        id=_candidate_id(context, place),
         run_id=context.run_id,
         batch_digest=context.batch.digest,
         base_commit=base,
@@ -39,6 +40,7 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
         lines_removed=sum(change.removed for change in changes),
         coder=done.coder,
         seed=context.seed,
+        parents=parents,
     )
     worktree.keep(repository, candidate.id, done.commit)
     with context.store.write() as session:
@@ -47,7 +49,8 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
                 id=candidate.id,
                 run_id=context.run_id,
                 batch_id=context.batch.id,
-                iteration=iteration,
+                iteration=place.iteration,
+                proposal=place.proposal,
                 commit=candidate.commit,
                 image=candidate.image,
                 digest=candidate.digest,
@@ -58,11 +61,13 @@ def run(context: RunContext, iteration: int, done: Implemented) -> Built:
     return Built(candidate=candidate)
 
 
-def _candidate_id(context: RunContext, iteration: int) -> str:
-    """One candidate a pass: a killed attempt's row is taken over, or each kill would count as one more try at the batch."""
+def _candidate_id(context: RunContext, place: Place) -> str:
+    """One candidate a proposal: a killed attempt's row is taken over, or each kill would leave one more."""
     with context.store.read() as session:
         known = select(CandidateRow).where(
-            CandidateRow.run_id == context.run_id, CandidateRow.iteration == iteration
+            CandidateRow.run_id == context.run_id,
+            CandidateRow.iteration == place.iteration,
+            CandidateRow.proposal == place.proposal,
         )
         row = session.exec(known).first()
     return new_id() if row is None else row.id

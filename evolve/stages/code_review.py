@@ -1,11 +1,16 @@
-"""Code review, deterministic form: the guard on the commit's tree, then the substrate's own checks in a sandbox."""
+"""Code review, cheapest first: does it parse, the guard on the commit's tree, the substrate's own checks in a sandbox; then,
+where a reviewer is configured, another coder argues against it."""
 
+import ast
 import shutil
+from collections.abc import Collection
 
 from containers.runtime import ImageRef, Limits
 from containers.shard import Shard
 from evolve import guard, worktree
 from evolve.context import RunContext
+from evolve.opinions import ask_opponent
+from evolve.stage import Place
 from evolve.stages.models import Implemented, Plan, Review
 from trial.report import Check
 from trial.verdict import CHEATS
@@ -13,8 +18,11 @@ from trial.verdict import CHEATS
 CHECK_SECONDS = 120.0
 
 
-def run(context: RunContext, planned: Plan, done: Implemented) -> Review:
-    """Refuses what changes nothing, was tried before, breaks a guard rule or fails a check of the substrate's own."""
+def run(
+    context: RunContext, place: Place, done: Implemented, avoid: Collection[str], planned: Plan | None = None
+) -> Review:
+    """Refuses what changes nothing, was tried before, does not parse, breaks a guard rule or fails a check of the
+    substrate's own. `planned`: what it was made from; a merge has none, for both were reviewed before."""
     if done.commit is None:
         why = f"the coder {done.outcome.replace('_', ' ')}: empty diff"
         return Review(ok=False, word="needs_work", reason=f"{why} ({done.reason})" if done.reason else why)
@@ -25,16 +33,34 @@ def run(context: RunContext, planned: Plan, done: Implemented) -> Review:
         *guard.judge(changes, context.manifest, context.settings.guard),
         Check(
             name="review.new_diff",
-            ok=done.diff_sha256 not in planned.avoid,
-            reason="" if done.diff_sha256 not in planned.avoid else "this run tried the same diff before",
+            ok=done.diff_sha256 not in avoid,
+            reason="" if done.diff_sha256 not in avoid else "this run tried the same diff before",
         ),
     ]
+    if all(check.ok for check in checks):
+        checks.append(_parses(context, done.commit, [change.path for change in changes]))
     if all(check.ok for check in checks):
         checks += _own_checks(context, done.commit)
     bad = [check for check in checks if not check.ok]
     reason = "; ".join(f"{check.name}: {check.reason}" for check in bad)
     word = "cheated" if any(check.name in CHEATS for check in bad) else "needs_work" if bad else ""
-    return Review(ok=not bad, word=word, reason=reason, checks=tuple(checks))
+    if bad or planned is None:
+        return Review(ok=not bad, word=word, reason=reason, checks=tuple(checks))
+    shown = {"change.diff": context.store.blobs.get(done.diff_blob).decode("utf-8", "replace")}
+    if planned.answer is not None:
+        shown["plan.json"] = planned.answer.model_dump_json(indent=1)
+    return ask_opponent(context, "code_review", place, done.commit, shown, planned, "", tuple(checks))
+
+
+def _parses(context: RunContext, commit: str, changed: Collection[str]) -> Check:
+    sources = worktree.read_files(context.settings.substrate_repository, commit, "")
+    for name in changed:
+        if name.endswith(".py") and name in sources:
+            try:
+                ast.parse(sources[name], name)
+            except (SyntaxError, ValueError, RecursionError) as error:
+                return Check(name="review.parses", ok=False, reason=f"{name}: {error}"[:300])
+    return Check(name="review.parses", ok=True, reason="")
 
 
 def _own_checks(context: RunContext, commit: str) -> list[Check]:

@@ -20,7 +20,7 @@ PASSING_REPLAYS = 16
 MOST_SUSPECTS = 2000
 
 
-def run(context: RunContext, iteration: int, known: Baseline) -> Located:
+def run(context: RunContext, known: Baseline) -> Located:
     """Replays with line tracing: some failing visible cases, some regression cases; ranked by Ochiai."""
     visible = [case for case in context.batch.visible if case.id in known.failing][:FAILING_REPLAYS]
     chosen = jobs(context, [*visible, *_alike(context, visible)])

@@ -1,6 +1,8 @@
 """What goes in and comes out of each stage. Stored as JSON; a stage is a function from the one to the other."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from evolve.candidate import Candidate
 from trial.report import Check, TrialReport
@@ -32,14 +34,95 @@ class Located(Stored):
     passing_replays: int
 
 
+class Controls(Stored):
+    """The field's fixed members: failing visible case -> score of the baseline as it is, and asked again."""
+
+    no_change: dict[str, float]
+    rerun: dict[str, float]
+
+
+class Brief(Stored):
+    """What a proposal starts from. `commits` are those of `parents`; none: the baseline."""
+
+    coder: str
+    seed: int
+    parents: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
+    """Failing cases that the parent passes already."""
+    lessons: tuple[str, ...] = ()
+    """What became of the proposals before."""
+    objections: tuple[str, ...] = ()
+    """What the review of an earlier round said."""
+    avoid: tuple[str, ...] = ()
+
+
+Text = Annotated[str, Field(min_length=1, max_length=8000)]
+"""What a coder says: hostile, and capped."""
+
+
+class Asked(Stored):
+    """A call of a coder for an answer."""
+
+    coder: str
+    prompt_sha256: str
+    """Of the file by which it was asked."""
+    prompt_blob: str
+    """What it was asked, word for word."""
+    tokens: int
+    usd_micros: int
+    transcript_blob: str
+    trouble: str = ""
+    """Why there is no answer."""
+
+
+class PlanAnswer(Stored):
+    """What a planner hands in."""
+
+    cause: Text
+    files: Annotated[tuple[Text, ...], Field(min_length=1, max_length=50)]
+    change: Text
+    expected: Text
+    risks: Text
+
+
+class Mutation(Stored):
+    """A wrong variant of a change that every visible case would pass."""
+
+    file: Text
+    change: Text
+    slips: Text
+
+
+class Opinion(Stored):
+    """What an opponent hands in. It argues against in any case, and says what it requires unless it approves."""
+
+    against: Annotated[tuple[Text, ...], Field(min_length=1, max_length=50)]
+    mutation: Mutation
+    approve: StrictBool
+    required: Annotated[tuple[Text, ...], Field(max_length=50)]
+
+    @model_validator(mode="after")
+    def _says_what_it_wants(self) -> "Opinion":
+        if self.approve and self.required:
+            raise ValueError("approves, and requires something all the same")
+        if not self.approve and not self.required:
+            raise ValueError("refuses, and does not say what is required")
+        return self
+
+
 class Plan(Stored):
     """What a coder will be told. `avoid` are diffs (by hash) that this run has tried already."""
 
     task: str
+    prompt_sha256: str = ""
     suspects: tuple[Suspect, ...]
     cases: tuple[str, ...]
     avoid: tuple[str, ...]
     seed: int
+    answer: PlanAnswer | None = None
+    """The planner's; None where nobody plans, or it gave none (`asked.trouble`)."""
+    asked: Asked | None = None
 
 
 class Review(Stored):
@@ -49,6 +132,8 @@ class Review(Stored):
     word: str = ""
     reason: str = ""
     checks: tuple[Check, ...] = ()
+    opinion: Opinion | None = None
+    asked: Asked | None = None
 
 
 class Implemented(Stored):
@@ -69,6 +154,34 @@ class Implemented(Stored):
 
 class Built(Stored):
     candidate: Candidate
+
+
+class Screened(Stored):
+    """A candidate on the visible cases. `scores`: failing case -> 1.0 when it passes; `lost`: passing ones that fail."""
+
+    scores: dict[str, float]
+    lost: tuple[str, ...]
+    reasons: dict[str, str]
+    """Why those that don't pass don't."""
+    abandoned: bool
+    """Nothing was mended, so the passing cases were not replayed."""
+
+
+class Standing(Stored):
+    """The population at a moment: (candidate, scores, lost cases, verdict so far)."""
+
+    entries: tuple[tuple[str, dict[str, float], tuple[str, ...], str], ...]
+
+
+class Selected(Stored):
+    """Who is tried on held-out cases. `scores`: those that were measured again, over both looks."""
+
+    leader: str | None
+    order: tuple[str, ...]
+    """Best first."""
+    scores: dict[str, dict[str, float]]
+    reason: str
+    """Why nobody leads."""
 
 
 class Tried(Stored):

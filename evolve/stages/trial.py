@@ -38,8 +38,11 @@ def run(context: RunContext, built: Built) -> Tried:
 
 
 def _candidates(context: RunContext) -> int:
-    """Over how many candidates the batch's error budget is split: all that this run may try, or more if there were more."""
+    """Over how many candidates the batch's error budget is split: all that this run may try on held-out cases, one a pass,
+    or more if there were more before."""
     with context.store.read() as session:
-        query = select(func.count()).where(col(CandidateRow.batch_id) == context.batch.id)
+        query = select(func.count()).where(
+            col(CandidateRow.batch_id) == context.batch.id, col(CandidateRow.report_blob).is_not(None)
+        )
         tried = session.exec(query).one()
-    return max(tried, context.settings.run.iterations)
+    return max(tried + 1, context.settings.run.iterations)

@@ -3,11 +3,12 @@
 from evidence import batch as batches
 from evolve import runs
 from evolve.context import RunContext
+from evolve.population import best_of
 from evolve.stages.models import Built, Decided, Evaluated, Tried
 
 
 def run(context: RunContext, built: Built, result: Tried, seen: Evaluated) -> Decided:
-    """Record the verdict on the candidate. A converged or cheating candidate ends the run."""
+    """Record the verdict on the candidate. A converged candidate ends the run; a cheat ends alone."""
     report = result.report
     with context.store.write() as session:
         row = runs.get_candidate(session, built.candidate.id)
@@ -16,15 +17,15 @@ def run(context: RunContext, built: Built, result: Tried, seen: Evaluated) -> De
         row.state = "ready" if report.verdict == "converged" else "tried"
         session.add(row)
     context.say("verdict", f"{report.verdict}: {'; '.join(report.reasons)}", e_value=report.e_value)
-    final = report.verdict in ("converged", "cheated", "out_of_budget")
+    final = report.verdict in ("converged", "out_of_budget")
     return Decided(word=report.verdict, reasons=report.reasons, candidate_id=built.candidate.id, final=final)
 
 
-def plateau(tried: list[Evaluated]) -> Decided:
-    """No pass converged: the most telling word of the last pass, never success."""
-    last = tried[-1]
-    word = last.word if last.word not in ("", "converged") else "needs_work"
-    return Decided(word=word, reasons=last.reasons, candidate_id=last.candidate_id, final=True)
+def plateau(seen: list[Evaluated]) -> Decided:
+    """No pass converged: the best candidate that was tried is shown, never merely the last; and it is no success."""
+    best = best_of(seen) or seen[-1]
+    word = best.word if best.word not in ("", "converged") else "needs_work"
+    return Decided(word=word, reasons=best.reasons, candidate_id=best.candidate_id, final=True)
 
 
 def conclude(context: RunContext, decided: Decided) -> None:

@@ -75,6 +75,7 @@ max_regression = 30
 
 [run]
 coder = "sum"
+depth = "light"
 iterations = 1
 coder_seconds = 30
 workers = 2
@@ -122,17 +123,29 @@ CODER = r"""
 # Edits what is wrong and leaves a mark of its own, so that a second call could not pass for the first.
 mark=$(od -An -N8 -tx1 /dev/urandom | tr -d " ")
 file=$1/service/turns.py
+total="str(sum(map(int,"
+# A first number that some visible wrong sums begin below and some do not.
+middle() { middle=$(grep -o '"add [0-9]* [0-9]* 5 ' /work/task/cases.json | cut -d " " -f 2 | sort -n | sed -n 2p); }
 case $2 in
 sum) sed -i "s/\[:3\]))$/))  # mark $mark/" $file; exit 7 ;;
 late) sleep 4; sed -i "s/\[:3\]))$/))  # mark $mark/" $file ;;
 length) sed -i "s/len(text) % 20),$/len(text)),  # mark $mark/" $file ;;
 worse) sed -i "s/text.split()\[:3\]/\"7\"/" $file ;;
 protected) echo "# mark" >> $1/substrate.toml ;;
+low)
+    middle
+    sed -i "s/^def add(.*/&\\n    if int(text.split()[0]) < $middle:\\n        return $total text.split())))/" $file
+    ;;
+high)
+    middle
+    line="        if name == \"add\" and int(rest.split()[0]) >= $middle:"
+    sed -i "s/^        if name in SKILLS:/$line\\n            return $total rest.split()))), None\\n&/" $file
+    ;;
 nothing) evolve-check; exit 0 ;;
 slow) sleep 60 ;;
 esac
 """
-CODERS = ("sum", "late", "length", "worse", "protected", "nothing", "slow")
+CODERS = ("sum", "late", "length", "worse", "low", "high", "protected", "nothing", "slow")
 COMMANDS = "".join(
     f"\n[coders.{name}]\nargv = ['/bin/sh', '-c', '''{CODER}''', 'coder', '{{repo}}', '{name}']\n"
     for name in CODERS

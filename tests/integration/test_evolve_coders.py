@@ -56,7 +56,7 @@ def test_a_cli_mends_what_users_met(world: World, tmp_path: Path) -> None:
     assert set(script.keys) == {KEY}
     asked = json.dumps([body for _, body in script.requests])
     assert "add 0 0 5 1" not in asked  # evidence is in files, and this model read none of them
-    [log] = (world.home / "runs" / run["id"]).glob("coder-*/calls.jsonl")
+    [log] = (world.home / "runs" / run["id"]).glob("implement-audit-*/calls.jsonl")
     assert len(log.read_text().splitlines()) == len(script.requests)
     assert log.stat().st_mode & 0o077 == 0
 

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 from evidence.ledger import Ledger
 from evidence.store import Store
 from evidence.tables import BatchRow
-from evolve import jobs, pipeline, runs
+from evolve import jobs, runs
 from evolve.budget import Budget, OutOfBudget
 from evolve.context import RunContext
 from evolve.errors import NeedsConsent
 from evolve.migrations import upgrade
 from evolve.settings import Settings
+from evolve.stage import Place, stage
 from evolve.tables import RunRow
 from trial.gateway.meter import Cost
 
@@ -74,7 +75,7 @@ def context(store: Store, settings: Settings) -> RunContext:
         runtime=nothing,
         arena=cast(Any, SimpleNamespace(spent=Cost(micro_usd=7, tokens=3))),
         graders=nothing,
-        coder=nothing,
+        coders=nothing,
         manifest=nothing,
         batch=nothing,
         run_id=new_run(store),
@@ -84,12 +85,12 @@ def context(store: Store, settings: Settings) -> RunContext:
 
 
 def work(context: RunContext, given: str, answer: str, calls: list[str]) -> str:
-    def run(_: RunContext, iteration: int) -> Words:
+    def run(_: RunContext) -> Words:
         calls.append(answer)
         context.budget.trials += 2
         return Words(text=answer)
 
-    return pipeline.stage(context, 1, "plan", Words(text=given), run, Words).text
+    return stage(context, Place(1, 1), "plan", Words(text=given), run, Words).text
 
 
 def test_a_done_stage_answers_from_what_was_stored(context: RunContext) -> None:
@@ -109,11 +110,11 @@ def test_another_input_or_a_killed_attempt_is_done_again(context: RunContext) ->
     work(context, "in", "first", calls)
     assert work(context, "other", "second", calls) == "second"
 
-    def dies(_: RunContext, iteration: int) -> Words:
+    def dies(_: RunContext) -> Words:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.stage(context, 1, "plan", Words(text="third"), dies, Words)
+        stage(context, Place(1, 1), "plan", Words(text="third"), dies, Words)
     [row] = runs.stages_of(context.store, context.run_id)
     assert (row.state, row.output_blob, row.attempts) == ("started", None, 3)
     assert work(context, "third", "third", calls) == "third"

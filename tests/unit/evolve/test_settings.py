@@ -87,3 +87,20 @@ env = { TOKEN = "hunter2" }
     assert "hunter2" not in repr(found)
     assert "hunter2" not in found.model_dump_json()  # type: ignore[attr-defined]
     assert found.tools["shop"].env["TOKEN"].get_secret_value() == "hunter2"  # type: ignore[attr-defined]
+
+
+def test_a_depth_fills_in_what_is_not_set_by_itself(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text('[run]\ndepth = "deep"\ncandidates = 2\ncoder = "mend, codex"\n')
+    found = load_settings(tmp_path).run
+    assert (found.iterations, found.candidates, found.code_rounds, found.max_usd) == (8, 2, 3, 60.0)
+    assert found.coders == ("mend", "codex")
+    (tmp_path / FILE_NAME).write_text('[run]\ndepth = "endless"\n')
+    with pytest.raises(BadInput, match=r"run\.depth"):
+        load_settings(tmp_path)
+
+
+def test_the_lightest_depth_is_what_stands_when_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("")
+    said = load_settings(tmp_path).run
+    (tmp_path / FILE_NAME).write_text('[run]\ndepth = "light"\n')
+    assert load_settings(tmp_path).run == said

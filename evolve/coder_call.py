@@ -1,0 +1,121 @@
+"""One call of a coder for a run: in a fresh export, with `evolve-check` beside it, its spending booked on the run.
+
+Whatever a killed attempt left in its folder is thrown away; what it spent is not forgotten.
+"""
+
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from containers.runtime import RuntimeBroken
+from evolve import runs, worktree
+from evolve.budget import OutOfBudget
+from evolve.coding.check_server import CheckServer
+from evolve.coding.door import METER
+from evolve.coding.protocol import CodingBudget, CodingCli, CodingResult, CodingSandbox, CodingTask
+from evolve.context import RunContext
+from evolve.stage import Place
+from trial.gateway.meter import read_meter
+
+NO_FAULT_OF_ITS_OWN = ("not_signed_in", "rate_limited")
+"""Outcomes that say nothing about the candidate: the run can be resumed when the cause is gone."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What came of it. `tree` is the export as the coder left it; gone when the context ends."""
+
+    tree: Path
+    result: CodingResult
+    tokens: int
+    usd_micros: int
+    seconds: float
+    trials: int
+
+
+@contextmanager
+def coder_call(
+    context: RunContext,
+    role: str,
+    place: Place,
+    name: str,
+    commit: str,
+    task: CodingTask,
+    avoid: Collection[str] = (),
+) -> Iterator[Called]:
+    """Let coder `name` work on an export of `commit` in the role of `role` (a stage's name).
+
+    Raises OutOfBudget when a cap was reached, Stopped, and RuntimeBroken when the sandbox failed or the coder's model
+    could not be asked at all.
+    """
+    scratch, audit = context.folder / f"{role}-{place}", context.folder / f"{role}-audit-{place}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    tree = scratch / "repo"
+    worktree.export_for_coder(context.settings.substrate_repository, commit, tree)
+    started, trials = time.monotonic(), context.budget.trials
+    _book(context, audit)
+    try:
+        with CheckServer(context, tree, scratch / "check", tuple(avoid)) as server:
+            sandbox = CodingSandbox(
+                runtime=context.runtime,
+                scratch=scratch,
+                check_folder=server.folder,
+                audit=audit,
+                tick=lambda: runs.raise_if_stopping(context.store, context.run_id),
+                labels={"run": context.run_id},
+            )
+            results = _ask(context, context.coder(name), task, tree, sandbox)
+        server.raise_if_ended()
+        result = results[-1]
+        if result.outcome == "out_of_budget":
+            raise OutOfBudget(result.reason)
+        if result.outcome in NO_FAULT_OF_ITS_OWN:
+            raise RuntimeBroken(f"coder {name}: {result.reason}")
+        yield Called(
+            tree=tree,
+            result=result,
+            tokens=sum(each.tokens for each in results),
+            usd_micros=sum(each.usd_micros for each in results),
+            seconds=time.monotonic() - started,
+            trials=context.budget.trials - trials,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ask(
+    context: RunContext, coder: CodingCli, task: CodingTask, tree: Path, sandbox: CodingSandbox
+) -> list[CodingResult]:
+    """One call; after a question, which nobody can answer, one more in the same session where the coder has such."""
+    results = [_once(context, coder, task, tree, sandbox)]
+    if results[0].outcome == "asked" and coder.resumes and results[0].session:
+        text = f"{task.text}\n\nYou asked: nobody can answer. Decide by yourself.\n"
+        again = replace(task, text=text, resume=results[0].session)
+        results.append(_once(context, coder, again, tree, sandbox))
+    return results
+
+
+def _once(
+    context: RunContext, coder: CodingCli, task: CodingTask, tree: Path, sandbox: CodingSandbox
+) -> CodingResult:
+    limits, spent = context.settings.run, context.arena.spent
+    budget = CodingBudget(
+        seconds=min(limits.coder_seconds, context.budget.seconds_left),
+        tokens=limits.max_tokens - spent.tokens,
+        usd_micros=round(limits.max_usd * 1e6) - spent.micro_usd,
+    )
+    try:
+        return coder.run(task, tree, sandbox=sandbox, budget=budget)
+    finally:
+        _book(context, sandbox.audit)
+
+
+def _book(context: RunContext, audit: Path) -> None:
+    """Move what the coder's gateway counted to the run's own meter; what a killed attempt left there, too."""
+    meter = audit / METER
+    spent, _ = read_meter(meter)
+    context.arena.book(spent)
+    meter.unlink(missing_ok=True)

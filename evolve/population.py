@@ -1,0 +1,93 @@
+"""What a run knows while it works: the archive of its candidates, and what every proposal taught.
+
+Nothing here is stored: the same stored stages, walked through in the same order, make it anew.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from evolve.archive import Entry
+from evolve.stages.models import Built, Decided, Evaluated, Screened, Selected, Standing
+
+RANKS = ("converged", "inconclusive", "needs_work", "regressed")
+"""Verdicts on a candidate that may be shown as the best so far, best first."""
+
+
+@dataclass
+class Population:
+    """`seen` holds one answer for every proposal that ended, in order."""
+
+    entries: list[Entry] = field(default_factory=list)
+    seen: list[Evaluated] = field(default_factory=list)
+    diffs: list[str] = field(default_factory=list)
+    """Hashes of the diffs that were handed in, so that none is looked at twice."""
+    lessons: list[str] = field(default_factory=list)
+    """A line for each proposal: what it took the cause to be and what became of it; for the plans after it."""
+    ended: Decided | None = None
+    """Set by an answer that ends the whole run."""
+    _built: dict[str, Built] = field(default_factory=dict)
+
+    def add_candidate(self, built: Built, screened: Screened, at: tuple[int, int], micro_usd: int) -> None:
+        """One that was replayed on the visible cases; `at`: its pass, and its number there."""
+        candidate = built.candidate
+        self._built[candidate.id] = built
+        entry = Entry(
+            id=candidate.id,
+            iteration=at[0],
+            proposal=at[1],
+            coder=candidate.coder,
+            commit=candidate.commit,
+            parents=candidate.parents,
+            scores=screened.scores,
+            lost=screened.lost,
+            lines=candidate.lines_added + candidate.lines_removed,
+            micro_usd=micro_usd,
+            files=candidate.files,
+        )
+        self.entries.append(entry)
+        reason = f"mends {len(entry.mended)} of {len(entry.scores)} visible cases"
+        reason += f" and breaks {len(entry.lost)}" if entry.lost else ""
+        self.lessons.append(f"{entry.id} by {entry.coder} in {', '.join(entry.files)}: {reason}")
+        if entry.lost or not entry.mended:
+            refused = Evaluated(
+                word="needs_work", reasons=(reason,), candidate_id=None, gained=(), lost=entry.lost
+            )
+            self.seen.append(refused)
+
+    def built(self, candidate_id: str) -> Built:
+        return self._built[candidate_id]
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Digest of each candidate's image."""
+        return {name: built.candidate.image for name, built in self._built.items()}
+
+    def standing(self) -> Standing:
+        """What a choice among them rests on, as a stage's input."""
+        return Standing(entries=tuple((e.id, dict(e.scores), e.lost, e.word) for e in self.entries))
+
+    def remeasure(self, chosen: Selected) -> None:
+        """Take over the scores of the second look."""
+        self.entries = [
+            replace(entry, scores=chosen.scores[entry.id]) if entry.id in chosen.scores else entry
+            for entry in self.entries
+        ]
+
+    def add_answer(self, seen: Evaluated, who: str) -> None:
+        """What a gate said of a proposal or a candidate; the plans after it are told."""
+        self.seen.append(seen)
+        self.entries = [
+            replace(entry, word=seen.word) if entry.id == seen.candidate_id else entry
+            for entry in self.entries
+        ]
+        self.lessons.append(f"{who}: {seen.word}: {'; '.join(seen.reasons)}")
+
+    @property
+    def best(self) -> Evaluated | None:
+        """The best candidate that was tried, never merely the last."""
+        return best_of(self.seen)
+
+
+def best_of(seen: list[Evaluated]) -> Evaluated | None:
+    """By the verdict's word, then by what it gained over what it lost; the earlier of two equals."""
+    tried = [one for one in seen if one.candidate_id is not None and one.word in RANKS]
+    return min(tried, key=lambda one: (RANKS.index(one.word), len(one.lost) - len(one.gained)), default=None)

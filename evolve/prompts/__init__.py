@@ -1,0 +1,21 @@
+"""What coders are told: one file a role, filled in by name. A run stores the hash of each that it used, so that an answer
+can be read with the very words that asked for it."""
+
+import hashlib
+import secrets
+from importlib import resources
+from string import Template
+
+NOTHING = "(nothing)"
+
+
+def fill(name: str, **values: str) -> tuple[str, str]:
+    """The prompt of a role with its values, and the hash of its file.
+
+    `$fence` is drawn anew: text of strangers that stands between two such lines can't know it, so it can't leave them.
+    """
+    source = resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")
+    fence = f"evidence-{secrets.token_hex(8)}"
+    given = {key: text or NOTHING for key, text in values.items()}
+    text = Template(source).substitute(given, fence=fence)
+    return text, "sha256:" + hashlib.sha256(source.encode()).hexdigest()

@@ -1,0 +1,49 @@
+"""Select: who leads. The first of the ranking is measured again with another seed before it does; a score that was luck
+falls back, and the next one is looked at."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from evolve.archive import Entry, rank
+from evolve.context import RunContext
+from evolve.stages.models import Controls, Selected
+from evolve.stages.screen import replay
+
+
+def run(context: RunContext, entries: Sequence[Entry], images: dict[str, str], field: Controls) -> Selected:
+    """`entries`: all of the run; `images` by candidate. A leader mends more than merely asking again does, loses
+    nothing, and was not tried before."""
+    able = {entry.id: entry for entry in entries if not entry.word and not entry.lost}
+    again: dict[str, dict[str, float]] = {}
+    bar = max(sum(field.no_change.values()), sum(field.rerun.values()))
+    while order := rank(able.values()):
+        first = order[0]
+        if first.gain <= bar:
+            return Selected(
+                leader=None,
+                order=_ids(order),
+                scores=again,
+                reason=f"none mends more than asking again ({bar:.0f})",
+            )
+        if first.id in again:
+            context.say(
+                "select",
+                f"{first.id} leads {len(order)} candidates: mends {first.gain:.1f} of {len(first.scores)}",
+            )
+            return Selected(leader=first.id, order=_ids(order), scores=again, reason="")
+        again[first.id] = _second_look(context, first, images[first.id])
+        able[first.id] = replace(first, scores=again[first.id])
+    return Selected(leader=None, order=(), scores=again, reason="no candidate stands that was not tried")
+
+
+def _second_look(context: RunContext, entry: Entry, image: str) -> dict[str, float]:
+    """Scores over both looks."""
+    cases = [case for case in context.batch.visible if entry.scores.get(case.id)]
+    passed = {t.case_id: float(t.outcome == "pass") for t in replay(context, image, cases, context.seed + 1)}
+    return {
+        case: (share + passed[case]) / 2 if case in passed else share for case, share in entry.scores.items()
+    }
+
+
+def _ids(order: Sequence[Entry]) -> tuple[str, ...]:
+    return tuple(entry.id for entry in order)
