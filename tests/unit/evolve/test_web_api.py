@@ -1,9 +1,6 @@
 """The control API: the CLI's records behind a name and a passphrase; what is not right changes nothing."""
 
 import json
-import os
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +9,11 @@ from typing import Any, get_args
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, reset, visiting
 from web_world import PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
+from evolve.cli.main import cli
 from evolve.errors import ERROR_KINDS
 from evolve.web.api.__main__ import FILE_NAME, rendered
 from evolve.web.api.answers import Kind
@@ -106,10 +105,9 @@ def test_the_description_declares_every_refusal_and_needs_a_sign_in_everywhere()
 def test_the_api_says_what_the_cli_says(visit: Visit, command: str, path: str) -> None:
     world = visit.world
     names = {"batch": world.batch_id, "run": world.run_id, "candidate": world.candidate_id}
-    line = [sys.executable, "-m", "evolve.cli.main", *command.format(**names).split(), "--json"]
-    home = {"EVOLVE_HOME": str(world.settings.home)}
-    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **home})
-    assert done.returncode == 0, done.stderr
+    line = [*command.format(**names).split(), "--json"]
+    done = CliRunner().invoke(cli, line, env={"EVOLVE_HOME": str(world.settings.home)})
+    assert done.exit_code == 0, done.stderr
     answer = visit.client.get(f"/api/v1/{path.format(**names)}", auth=ADA).json()
     assert answer
     assert without_clock(json.loads(done.stdout)) == without_clock(answer)
