@@ -56,6 +56,8 @@ def test_a_missing_or_broken_manifest(fresh: World, tmp_path: Path, text: str | 
     shutil.copy(source / "substrate.toml", fresh.home / "substrate") if text is not None else (
         fresh.home / "substrate" / "substrate.toml"
     ).unlink()
+    git = ["git", "-C", str(fresh.home / "substrate"), "-c", "user.name=x", "-c", "user.email=x@y"]
+    subprocess.run([*git, "commit", "-qam", "broken"], check=True)
     done = fresh.run("agent", "start", "--json")
     assert done.code in (2, 5), done
     assert said in done.out

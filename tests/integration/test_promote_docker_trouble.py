@@ -130,7 +130,7 @@ def test_an_image_deleted_after_its_approval_is_not_started_and_may_be_built_aga
         rig.client.submit(signed, bundle)
     assert rig.images.build_again("slow_boot") == target  # same bytes, same id: it is what was approved
     with Traffic(rig, clients=2, pause=0.05) as traffic:
-        striking = when_at(rig, "HOLD", lambda: client.images.remove(target, force=True))
+        striking = when_at(rig, "HOLD", lambda: delete_with_all_that_keeps_it(client, target))
         record = rig.finish(rig.client.submit(signed, bundle))
         striking.join()
         assert (record.state, image_that_runs(client)) == ("rolled_back", [base])
@@ -138,6 +138,13 @@ def test_an_image_deleted_after_its_approval_is_not_started_and_may_be_built_aga
         record = rig.finish(rig.promote("slow_boot"))
         assert (record.state, image_that_runs(client)) == ("committed", [target])
     require_sound(rig, client, traffic)
+
+
+def delete_with_all_that_keeps_it(client: docker.DockerClient, image: str) -> None:
+    """The engine does not let go of an image while a container runs from it."""
+    for container in client.containers.list(all=True, filters={"ancestor": image}):
+        container.remove(force=True)
+    client.images.remove(image, force=True)
 
 
 def race(rig: Rig, client: docker.DockerClient, swaps: int) -> None:
