@@ -53,9 +53,9 @@ def test_a_kill_at_every_point_and_during_recovery_ends_new_or_old(
     ("victim", "edge"),
     [
         ("agent", "embedded"),
-        ("edge", "embedded"),
+        ("edge", "haproxy"),
         pytest.param("agent", "haproxy", marks=pytest.mark.soak),
-        pytest.param("edge", "haproxy", marks=pytest.mark.soak),
+        pytest.param("edge", "embedded", marks=pytest.mark.soak),
     ],
 )
 def test_a_kill_of_others_at_every_point_ends_new_or_old(
