@@ -40,7 +40,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
+	$(BIN)/pytest tests/unit -n 2 --dist loadfile
 
 integration: $(STAMP) engine haproxy faketime coders
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)

@@ -19,7 +19,7 @@ from evolve.coding.conformance import WANTED, run_conformance
 from evolve.coding.protocol import CodingCli
 from evolve.coding.steps import Step
 
-QUICK = ("claude_code", "codex")
+QUICK = ("claude_code",)
 KINDS = [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.soak) for kind in CLIS]
 
 

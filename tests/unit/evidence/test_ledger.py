@@ -249,7 +249,7 @@ def test_a_ledger_that_somebody_writes_meanwhile_is_not_called_damaged(
     writer.start()
     try:
         with Ledger(path) as ledger:
-            for _ in range(40):
+            for _ in range(12):
                 assert ledger.verify(checkpoints, key.public_key()).problems == ()
     finally:
         over.set()

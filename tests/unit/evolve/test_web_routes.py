@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
-from web_visit import DIGITS, OWN, Visit, field, reset, visiting
+from web_visit import DIGITS, OWN, Visit, field, make_page, reset, visitor
 from web_world import PASSPHRASE, World, add_swap, make_home, make_world
 
 from evolve.journal import get_swap
@@ -90,13 +90,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     built.close()
 
 
+@pytest.fixture(scope="module")
+def page(world: World) -> FastAPI:
+    """One for all: making it costs more than any visit."""
+    return make_page(world)
+
+
 @pytest.fixture
-def visit(world: World) -> Iterator[Visit]:
+def visit(world: World, page: FastAPI) -> Iterator[Visit]:
     world.book.approved.clear()
     world.book.declined.clear()
     world.book.rolled_back.clear()
     reset(world)
-    with visiting(world) as found:
+    with visitor(page, world) as found:
         yield found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from web_world import CHEAP, IMAGE, PASSPHRASE, World
 
@@ -64,12 +65,24 @@ def reset(world: World) -> None:
         session.add(row)
 
 
-@contextmanager
-def visiting(world: World, desk: Mapping[str, object] | None = None, **options: Any) -> Iterator[Visit]:
-    """A page of its own: with what `create_app` is given, and with parts of its `desk` replaced."""
+def make_page(world: World, desk: Mapping[str, object] | None = None, **options: Any) -> FastAPI:
+    """With what `create_app` is given, and with parts of its `desk` replaced."""
     people = options.get("people") or (lambda: world.settings.consent.people)
     options = {"knows": StoredHashes(people, CHEAP), **options}
     app = create_app(world.settings, world.store, world.book.consent, port=PORT, **options)
     app.state.desk = replace(app.state.desk, **(desk or {}))
-    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
+    return app
+
+
+@contextmanager
+def visitor(page: FastAPI, world: World) -> Iterator[Visit]:
+    """A browser of its own at a page that others visit, too."""
+    with TestClient(page, base_url=ORIGIN, follow_redirects=False) as client:
         yield Visit(client, world)
+
+
+@contextmanager
+def visiting(world: World, desk: Mapping[str, object] | None = None, **options: Any) -> Iterator[Visit]:
+    """A page of its own."""
+    with visitor(make_page(world, desk, **options), world) as found:
+        yield found
