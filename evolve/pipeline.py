@@ -57,7 +57,9 @@ def _passes(context: RunContext, population: Population) -> Decided:
         reason = "no visible case fails on the baseline any more"
         return Decided(word="needs_work", reasons=(reason,), candidate_id=None, final=True)
     located = stage(context, start, "locate", known, partial(locate.run, known=known), Located, shared=True)
-    field = stage(context, start, "controls", known, partial(controls.run, known=known), Controls)
+    field = stage(
+        context, start, "controls", known, partial(controls.run, known=known), Controls, shared=True
+    )
     for iteration in range(1, context.settings.run.iterations + 1):
         for number in range(1, context.settings.run.candidates + 1):
             propose(context, Place(iteration, number), known, located, population)

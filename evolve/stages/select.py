@@ -1,5 +1,5 @@
-"""Select: who leads. The first of the ranking is measured again with another seed before it does; a score that was luck
-falls back, and the next one is looked at."""
+"""Select: who leads. Of several, the first of the ranking is measured again with another seed before it does; a score that
+was luck falls back, and the next is looked at. One alone is preferred to nobody by luck: the trial measures it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ def run(context: RunContext, entries: Sequence[Entry], images: dict[str, str], f
                 scores=again,
                 reason=f"none mends more than asking again ({bar:.0f})",
             )
-        if first.id in again:
+        if first.id in again or len(able) == 1:
             context.say(
                 "select",
                 f"{first.id} leads {len(order)} candidates: mends {first.gain:.1f} of {len(first.scores)}",
