@@ -17,6 +17,7 @@ from evolve.coding.protocol import ANSWER_FILE, CodingTask
 from evolve.context import RunContext
 from evolve.stage import Place
 from evolve.stages.models import Asked
+from promote.wire import complaint
 
 MAX_ANSWER = 64 * 1024
 TRIES = 2
@@ -46,11 +47,8 @@ def ask(
         if answer is not None:
             break
     transcript = context.store.blobs.put(called.result.transcript.encode())
-    why = (
-        f"{name}: {trouble}" + (f" ({called.result.reason})" if called.result.reason else "")
-        if trouble
-        else ""
-    )
+    if trouble:
+        trouble = f"{name}: {trouble}" + (f" ({called.result.reason})" if called.result.reason else "")
     return answer, Asked(
         coder=name,
         prompt_sha256=prompt,
@@ -58,7 +56,7 @@ def ask(
         tokens=tokens,
         usd_micros=usd_micros,
         transcript_blob=transcript,
-        trouble=why,
+        trouble=trouble,
     )
 
 
@@ -78,8 +76,6 @@ def read_answer(path: Path, shape: type[Answer]) -> tuple[Answer | None, str]:
     try:
         return shape.model_validate(json.loads(data)), ""
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return None, f"{ANSWER_FILE}: {where}: {first['msg']}" if where else f"{ANSWER_FILE}: {first['msg']}"
+        return None, f"{ANSWER_FILE}: {complaint(error)}"
     except (ValueError, RecursionError):
         return None, f"{ANSWER_FILE} is no JSON"

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from evolve.coding.protocol import CodingCli
 from evolve.settings import Settings
 from trial.arena import Arena
 from trial.graders import GraderSet
+from trial.plan import Job
+from trial.report import Trial
 
 KILL_VARIABLE = "EVOLVE_KILL_AT"
 
@@ -60,6 +62,12 @@ class RunContext:
         """Book replays and notice a wish to stop. Raises OutOfBudget or Stopped."""
         self.budget.spend_trials(count)
         runs.raise_if_stopping(self.store, self.run_id)
+
+    def replay(self, jobs: Sequence[Job]) -> Iterator[Trial]:
+        """Replay and grade each, booked one by one. Raises OutOfBudget or Stopped."""
+        for trial in self.arena.run(jobs, self.graders.grade):
+            self.spend_trials(1)
+            yield trial
 
     def kill_point(self, name: str) -> None:
         """Die here by SIGKILL when `$EVOLVE_KILL_AT` names this point: how crash recovery is tested for real."""

@@ -26,14 +26,13 @@ class Population:
     """Set by an answer that ends the whole run."""
     _built: dict[str, Built] = field(default_factory=dict)
 
-    def add_candidate(self, built: Built, screened: Screened, at: tuple[int, int], micro_usd: int) -> None:
-        """One that was replayed on the visible cases; `at`: its pass, and its number there."""
+    def add_candidate(self, built: Built, screened: Screened, iteration: int, micro_usd: int) -> None:
+        """One that was replayed on the visible cases."""
         candidate = built.candidate
         self._built[candidate.id] = built
         entry = Entry(
             id=candidate.id,
-            iteration=at[0],
-            proposal=at[1],
+            iteration=iteration,
             coder=candidate.coder,
             commit=candidate.commit,
             parents=candidate.parents,

@@ -24,6 +24,7 @@ from evidence.split import SealPolicy
 from evolve.errors import BadInput
 from evolve.webhooks.address import is_public, literal
 from promote.settings import Hook
+from promote.wire import complaint
 from trial.graders.config import GraderConfig
 from trial.measure import VerdictPolicy
 
@@ -428,10 +429,6 @@ def load_settings(home: Path | None = None) -> Settings:
     try:
         return Settings(**{**table, "home": home})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(
-            f"{path}: {where}: {first['msg']}", hint="docs/configuration.md lists every key"
-        ) from None
+        raise BadInput(f"{path}: {complaint(error)}", hint="docs/configuration.md lists every key") from None
     except SettingsError as error:
         raise BadInput(f"an EVOLVE_* variable: {error}", hint="tables and lists are given as JSON") from None

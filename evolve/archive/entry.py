@@ -10,7 +10,6 @@ class Entry:
 
     id: str
     iteration: int
-    proposal: int
     coder: str
     commit: str
     parents: tuple[str, ...]
@@ -20,10 +19,15 @@ class Entry:
     lines: int
     """Added and removed together."""
     micro_usd: int
-    """What its own stages cost in money."""
+    """What the coder's edit cost."""
     files: tuple[str, ...]
     word: str = ""
     """The verdict on it; empty until it was tried on held-out cases."""
+
+    @property
+    def is_sound(self) -> bool:
+        """It breaks nothing and was not caught cheating: others may be made from it."""
+        return not self.lost and self.word != "cheated"
 
     @property
     def gain(self) -> float:

@@ -12,10 +12,7 @@ def worth_merging(entries: Sequence[Entry], most: int = 2) -> list[tuple[Entry, 
     Whether their changes fit into one tree is for git to say. Who loses a case or was caught cheating is not
     merged, and no pair twice.
     """
-    able = sorted(
-        (entry for entry in entries if not entry.lost and entry.word != "cheated" and entry.mended),
-        key=lambda entry: entry.id,
-    )
+    able = sorted((e for e in entries if e.is_sound and e.mended), key=lambda e: e.id)
     known = {frozenset(entry.parents) for entry in entries if len(entry.parents) == 2}
     pairs = [
         (one, other)

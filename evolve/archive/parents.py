@@ -16,7 +16,7 @@ def choose_parent(entries: Sequence[Entry], iteration: int, rng: random.Random) 
     entry mends, times how unlike the others it behaves, halved with every pass since it was made: so an old leader does
     not father everything.
     """
-    able = [entry for entry in entries if entry.iteration < iteration and _may_have_children(entry)]
+    able = [e for e in entries if e.iteration < iteration and e.is_sound and e.gain > 0]
     if not able:
         return None
     weights = [
@@ -34,10 +34,6 @@ def novelty(entry: Entry, others: Sequence[Entry]) -> float:
     """
     distances = sorted(_distance(entry, other) for other in others if other.id != entry.id)[:NEIGHBOURS]
     return sum(distances) / len(distances) if distances else 1.0
-
-
-def _may_have_children(entry: Entry) -> bool:
-    return entry.gain > 0 and not entry.lost and entry.word != "cheated"
 
 
 def _share(entry: Entry) -> float:

@@ -15,7 +15,11 @@ def fill(name: str, **values: str) -> tuple[str, str]:
     `$fence` is drawn anew: text of strangers that stands between two such lines can't know it, so it can't leave them.
     """
     source = resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")
-    fence = f"evidence-{secrets.token_hex(8)}"
     given = {key: text or NOTHING for key, text in values.items()}
-    text = Template(source).substitute(given, fence=fence)
+    text = Template(source).substitute(given, fence=draw_fence())
     return text, "sha256:" + hashlib.sha256(source.encode()).hexdigest()
+
+
+def draw_fence() -> str:
+    """A line that no text of strangers can hold, for nobody knew it when they wrote."""
+    return f"evidence-{secrets.token_hex(8)}"

@@ -9,8 +9,7 @@ from trial.plan import Job, TrialCase
 
 def run(context: RunContext) -> Baseline:
     failing, passing, reasons = [], [], {}
-    for trial in context.arena.run(jobs(context, context.batch.visible), context.graders.grade):
-        context.spend_trials(1)
+    for trial in context.replay(jobs(context, context.batch.visible)):
         if trial.outcome == "fail":
             failing.append(trial.case_id)
             reasons[trial.case_id] = trial.reason

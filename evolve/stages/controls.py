@@ -8,13 +8,11 @@ from evolve.stages.models import Baseline, Controls
 
 def run(context: RunContext, known: Baseline) -> Controls:
     failing = [case for case in context.batch.visible if case.id in known.failing]
-    scores = dict.fromkeys(known.failing, 0.0)
-    for trial in context.arena.run(jobs(context, failing, seed=context.seed + 1), context.graders.grade):
-        context.spend_trials(1)
-        scores[trial.case_id] = float(trial.outcome == "pass")
+    again = context.replay(jobs(context, failing, seed=context.seed + 1))
+    scores = {trial.case_id: float(trial.outcome == "pass") for trial in again}
     lucky = sum(scores.values())
     if lucky:
         context.say(
             "controls", f"{lucky:.0f} of {len(scores)} failing cases pass when they are merely asked again"
         )
-    return Controls(no_change=dict.fromkeys(known.failing, 0.0), rerun=scores)
+    return Controls(rerun=scores)

@@ -14,7 +14,7 @@ MAX_LIKELY = 5
 def run(context: RunContext, place: Place, brief: Brief, planned: Plan) -> Implemented:
     """The export is of the parent where there is one, but the commit stands on the baseline, and is judged whole."""
     repository, base = context.settings.substrate_repository, context.batch.baseline_commit
-    start = brief.commits[0] if brief.commits else base
+    start = brief.start(base)
     task = CodingTask(
         text=planned.task,
         likely=tuple(dict.fromkeys(suspect.file for suspect in planned.suspects))[:MAX_LIKELY],

@@ -35,9 +35,8 @@ class Located(Stored):
 
 
 class Controls(Stored):
-    """The field's fixed members: failing visible case -> score of the baseline as it is, and asked again."""
+    """Failing visible case -> score of the baseline when it is asked again; as it is, it scores nothing on these."""
 
-    no_change: dict[str, float]
     rerun: dict[str, float]
 
 
@@ -55,6 +54,10 @@ class Brief(Stored):
     objections: tuple[str, ...] = ()
     """What the review of an earlier round said."""
     avoid: tuple[str, ...] = ()
+
+    def start(self, baseline: str) -> str:
+        """The commit that it starts from: its parent's, else `baseline`."""
+        return self.commits[0] if self.commits else baseline
 
 
 Text = Annotated[str, Field(min_length=1, max_length=8000)]
@@ -163,8 +166,6 @@ class Screened(Stored):
     lost: tuple[str, ...]
     reasons: dict[str, str]
     """Why those that don't pass don't."""
-    abandoned: bool
-    """Nothing was mended, so the passing cases were not replayed."""
 
 
 class Standing(Stored):

@@ -1,8 +1,6 @@
 """Plan: what the coder is told. The task states what failed and where to look; where a planner is configured, it also says
 what to change and why. Whatever strangers wrote stands behind a random fence, so that it can't pose as instructions."""
 
-import secrets
-
 from evolve import prompts
 from evolve.asking import ask
 from evolve.coding.protocol import CodingTask
@@ -16,18 +14,18 @@ SHOWN_SUSPECTS = 40
 
 def run(context: RunContext, place: Place, known: Baseline, located: Located, brief: Brief) -> Plan:
     """The task for this proposal. Seeds differ, so that a coder does not propose the same again."""
-    planner = context.settings.run.planner
+    planner, values = context.settings.run.planner, _values(context, known, brief)
     answer, asked = None, None
     if planner:
-        start = brief.commits[0] if brief.commits else context.batch.baseline_commit
-        text, prompt = prompts.fill("plan", **_values(context, known, brief))
+        start = brief.start(context.batch.baseline_commit)
+        text, prompt = prompts.fill("plan", **values)
         files = material(context, start, located.suspects)
         task = CodingTask(text=text, files=files, seed=brief.seed, answers=True)
         answer, asked = ask(context, "plan", place, planner, start, task, prompt, PlanAnswer)
     places = [f"- {s.file}:{s.line} ({s.score:.2f})" for s in located.suspects[:SHOWN_SUSPECTS]]
     task_text, prompt = prompts.fill(
         "implement",
-        **_values(context, known, brief),
+        **values,
         places="\n".join(places),
         plan=answer.model_dump_json(indent=1) if answer else "",
     )
@@ -45,7 +43,7 @@ def run(context: RunContext, place: Place, known: Baseline, located: Located, br
 
 def again(planned: Plan, objection: str) -> Plan:
     """The same plan for another round, with what the review of the change said."""
-    fence = f"review-{secrets.token_hex(8)}"
+    fence = prompts.draw_fence()
     quoted = f"Between the lines with `{fence}`: quoted data.\n\n{fence}\n{objection}\n{fence}\n"
     more = f"## A review refused the last change\n\n{quoted}"
     return planned.model_copy(update={"task": f"{planned.task}\n{more}", "seed": planned.seed + 1000})

@@ -26,7 +26,7 @@ def run(context: RunContext, place: Place, brief: Brief, planned: Plan) -> Revie
         return Review(ok=False, word="needs_work", reason=f"no plan: {planned.asked.trouble}", checks=checks)
     if planned.answer is None:
         return Review(ok=True, checks=checks)
-    start = brief.commits[0] if brief.commits else context.batch.baseline_commit
+    start = brief.start(context.batch.baseline_commit)
     files_shown = {"plan.json": planned.answer.model_dump_json(indent=1)}
     return ask_opponent(
         context, "plan_review", place, start, files_shown, planned, "\n".join(brief.objections), checks

@@ -7,7 +7,7 @@ from dataclasses import replace
 from evolve.archive import Entry, rank
 from evolve.context import RunContext
 from evolve.stages.models import Controls, Selected
-from evolve.stages.screen import replay
+from evolve.stages.screen import jobs
 
 
 def run(context: RunContext, entries: Sequence[Entry], images: dict[str, str], field: Controls) -> Selected:
@@ -15,7 +15,7 @@ def run(context: RunContext, entries: Sequence[Entry], images: dict[str, str], f
     nothing, and was not tried before."""
     able = {entry.id: entry for entry in entries if not entry.word and not entry.lost}
     again: dict[str, dict[str, float]] = {}
-    bar = max(sum(field.no_change.values()), sum(field.rerun.values()))
+    bar = sum(field.rerun.values())
     while order := rank(able.values()):
         first = order[0]
         if first.gain <= bar:
@@ -39,7 +39,9 @@ def run(context: RunContext, entries: Sequence[Entry], images: dict[str, str], f
 def _second_look(context: RunContext, entry: Entry, image: str) -> dict[str, float]:
     """Scores over both looks."""
     cases = [case for case in context.batch.visible if entry.scores.get(case.id)]
-    passed = {t.case_id: float(t.outcome == "pass") for t in replay(context, image, cases, context.seed + 1)}
+    passed = {
+        t.case_id: float(t.outcome == "pass") for t in context.replay(jobs(image, cases, context.seed + 1))
+    }
     return {
         case: (share + passed[case]) / 2 if case in passed else share for case, share in entry.scores.items()
     }

@@ -1,5 +1,7 @@
 """Claude Code: Anthropic's wire format, one JSON object a line."""
 
+from dataclasses import replace
+
 from evolve.coding.clis.adapter import (
     HOME,
     KEY,
@@ -60,7 +62,7 @@ def read(output: str) -> Said:
             usd_micros=micros(event.get("total_cost_usd")),
             hint="denied_edit" if denied else "failed" if event.get("is_error") is True else None,
         )
-    return Said(said.text, session, said.tokens, said.usd_micros, said.hint)
+    return replace(said, session=session)
 
 
 CLAUDE_CODE = Adapter(

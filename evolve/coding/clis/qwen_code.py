@@ -1,6 +1,7 @@
 """Qwen Code: OpenAI's chat wire format, a JSON list of events at the end."""
 
 import json
+from dataclasses import replace
 
 from evolve.coding.clis.adapter import (
     KEY,
@@ -57,7 +58,7 @@ def read(output: str) -> Said:
             tokens=whole(usage.get("input_tokens")) + whole(usage.get("output_tokens")),
             hint="denied_edit" if denied else "failed" if event.get("is_error") is True else None,
         )
-    return Said(said.text, session, said.tokens, 0, said.hint)
+    return replace(said, session=session)
 
 
 QWEN_CODE = Adapter(

@@ -17,7 +17,6 @@ def entry(name: str, mends: str = "", **more: object) -> Entry:
     values: dict[str, object] = {
         "id": name,
         "iteration": 1,
-        "proposal": 1,
         "coder": "mend",
         "commit": name,
         "parents": (),
