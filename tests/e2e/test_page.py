@@ -1,18 +1,13 @@
 """The page in a real browser: sign in, read the story, approve; nothing hostile runs, nothing overflows, no
 script is needed."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "evolve"))
-
-from page_browser import CHROMIUM, FLAGS, WIDTHS, grave_issues, open_everything, tab_to
+from page_browser import NEEDS_CHROMIUM, WIDTHS, grave_issues, open_everything, tab_to
 from page_browser import enter as sign_in
-from web_served import answering, served
+from playwright.sync_api import Browser, BrowserContext, Page
+from web_served import answering
 from web_world import IMAGE, PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
 from evolve.tables import CandidateRow, RunEventRow, RunRow
@@ -35,10 +30,7 @@ PAYLOADS = (
 )
 PAYLOAD = "".join(PAYLOADS)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install -y chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +40,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     )
     yield built
     built.close()
-
-
-@pytest.fixture(scope="module")
-def address(world: World) -> Iterator[str]:
-    with served(world) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

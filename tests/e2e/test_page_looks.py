@@ -1,25 +1,17 @@
 """How the page looks: every part of it at two widths, in light and dark, kept as pictures in `tests/e2e/screenshots` for
 people to look at; and what a machine can see of it: nothing is cut off or overlaps, the focus shows."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_browser import CHROMIUM, FLAGS, WIDTHS, enter, open_everything
-from playwright.sync_api import Browser, Page, sync_playwright
-
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "evolve"))
-
-from web_served import served
+from page_browser import NEEDS_CHROMIUM, WIDTHS, enter, open_everything
+from playwright.sync_api import Browser, Page
 from web_world import PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install -y chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 CUT = """() => [...document.querySelectorAll('main *')].filter(one => {
@@ -47,20 +39,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     add_running_run(built)
     yield built
     built.close()
-
-
-@pytest.fixture(scope="module")
-def address(world: World) -> Iterator[str]:
-    with served(world) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

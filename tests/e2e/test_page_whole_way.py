@@ -10,14 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_browser import CHROMIUM, FLAGS, WIDTHS, enter, grave_issues
-from playwright.sync_api import Page, sync_playwright
-
-sys.path += [
-    str(Path(__file__).parents[1] / "integration"),
-    str(Path(__file__).parents[1] / "unit" / "evolve"),
-]
-
 from evolve_world import (
     APPROVER,
     PASSPHRASE,
@@ -29,14 +21,13 @@ from evolve_world import (
     questions,
     running,
 )
+from page_browser import CHROMIUM, FLAGS, NEEDS_CHROMIUM, WIDTHS, enter, grave_issues
+from playwright.sync_api import Page, sync_playwright
 from webhook_receiver import Receiver, receiving
 
 from evolve.settings import FILE_NAME
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install -y chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 SWAP_MS = 180_000
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from docker_engine import running_engine
 from evolve_world import World, ask, close_zygotes, make_world, questions, running
-from promote_rig import require_haproxy
+from promote_rig import Images, require_haproxy
 
 from containers.docker_options import DockerOptions
 from promote.settings import EdgeKind
@@ -41,6 +41,12 @@ def engine(request: pytest.FixtureRequest) -> DockerOptions | None:
     if request.param == "docker":
         options = request.getfixturevalue("docker_options")
     return options
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """The promoter's test images, built as they are asked for."""
+    return Images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(params=["embedded", "haproxy"])

@@ -313,6 +313,14 @@ def rig_in(folder: Path, images: Images, **options: object) -> Iterator[Rig]:
         rig.close()
 
 
+@contextmanager
+def edge_alone(folder: Path, edge_kind: EdgeKind) -> Iterator[Rig]:
+    """A rig of which only the edge runs."""
+    with rig_in(folder / "home", Images(folder / "images"), edge_kind=edge_kind) as rig:
+        rig.start_edge()
+        yield rig
+
+
 def require_haproxy() -> None:
     require(find_haproxy() is not None, f"{MISSING}; {REMEDY}")
 

@@ -17,11 +17,6 @@ AIMS = {BEFORE: 20.0, AFTER: 30.0}
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
 def shared(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with rig_in(tmp_path_factory.mktemp("shared"), images) as rig:
         rig.install()

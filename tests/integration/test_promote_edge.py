@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from promote_rig import ROOT, Images, Rig, until
+from promote_rig import ROOT, Images, Rig, edge_alone, until
 from promote_services import OK, Scripted, Tiny, send
 from promote_traffic import Traffic
 
@@ -26,11 +26,8 @@ from promote.settings import EdgeKind
 
 @pytest.fixture
 def rig(tmp_path: Path, edge_kind: EdgeKind) -> Iterator[Rig]:
-    """Only its edge is used."""
-    made = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind=edge_kind)
-    made.start_edge()
-    yield made
-    made.close()
+    with edge_alone(tmp_path, edge_kind) as made:
+        yield made
 
 
 def why(body: bytes) -> str:

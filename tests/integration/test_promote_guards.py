@@ -31,11 +31,6 @@ from promote.records import Live, Previous
 from promote.settings import Timing
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
 @pytest.fixture
 def rig(images: Images, tmp_path: Path) -> Iterator[Rig]:
     """Files, keys and an engine; its processes are started by the tests that need them."""

@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from promote_rig import Images, Rig, require_haproxy, rig_in, until
+from promote_rig import Images, Rig, edge_alone, require_haproxy, rig_in, until
 from promote_services import OK, Scripted, Tiny, send
 from promote_traffic import Traffic
 
@@ -37,11 +37,8 @@ def _haproxy() -> None:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    """Only its edge is used."""
-    made = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind="haproxy")
-    made.start_edge()
-    yield made
-    made.close()
+    with edge_alone(tmp_path, "haproxy") as made:
+        yield made
 
 
 def reset(link: socket.socket) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from promote_rig import Images, Rig, until
+from promote_rig import Rig, edge_alone, until
 from promote_services import Tiny, send
 
 from promote.settings import EdgeKind
@@ -18,11 +18,8 @@ MEMORY = 64 << 10
 
 @pytest.fixture
 def rig(tmp_path: Path, edge_kind: EdgeKind) -> Iterator[Rig]:
-    """Only its edge is used."""
-    made = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind=edge_kind)
-    made.start_edge()
-    yield made
-    made.close()
+    with edge_alone(tmp_path, edge_kind) as made:
+        yield made
 
 
 def resident(rig: Rig) -> int:

@@ -8,11 +8,6 @@ from promote_rig import Images, rig_in
 from promote_traffic import Traffic
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
 def hook(script: str, **more: object) -> dict[str, object]:
     return {"name": "smoke", "argv": ["sh", "-c", script], **more}
 

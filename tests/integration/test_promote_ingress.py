@@ -17,11 +17,6 @@ from promote_rig import ROOT, Images, Rig, rig_in, until
 TURNS, SESSIONS, KILLS = 120, 6, 4
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
 @pytest.fixture
 def rig(images: Images, tmp_path: Path) -> Iterator[Rig]:
     with rig_in(tmp_path, images) as made:

@@ -27,11 +27,6 @@ PER_SWAP = {"agent": 3, "edge": 8}
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
 def points(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Points:
     return discover_in(tmp_path_factory.mktemp("first"), images)
 

@@ -21,11 +21,6 @@ DAYS = 86_400.0
 COMPATIBLE = {**LOSSY, "rollback_class": "forward_compatible"}
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
 @pytest.fixture
 def rig(images: Images, tmp_path: Path) -> Iterator[Rig]:
     with rig_in(tmp_path / "rig", images, bake_seconds=0.3, bake_turns=6, inbox=True) as made:

@@ -15,11 +15,6 @@ from promote.journal import checkpoint_of
 from promote.wire import Unreachable
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
 @pytest.fixture
 def rig(images: Images, tmp_path: Path) -> Iterator[Rig]:
     with rig_in(tmp_path / "rig", images, bake_seconds=0.3, bake_turns=6) as made:

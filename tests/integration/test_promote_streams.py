@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from promote_clients import Stream, text_of
-from promote_rig import Images, Rig, export_tiny, rig_in
+from promote_rig import Images, Rig, edge_alone, export_tiny, rig_in
 from promote_services import OK, Scripted, Tiny, send
 from promote_traffic import Traffic
 
@@ -21,11 +21,8 @@ from promote.settings import EdgeKind
 
 @pytest.fixture
 def rig(tmp_path: Path, edge_kind: EdgeKind) -> Iterator[Rig]:
-    """Only its edge is used."""
-    made = Rig(tmp_path / "home", Images(tmp_path / "images"), edge_kind=edge_kind)
-    made.start_edge()
-    yield made
-    made.close()
+    with edge_alone(tmp_path, edge_kind) as made:
+        yield made
 
 
 @pytest.mark.parametrize("edge_kind", ["embedded"], indirect=True)

@@ -20,11 +20,6 @@ from promote.wire import Refused
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return Images(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
 def shared(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """One installation for tests that leave the base image live."""
     with rig_in(tmp_path_factory.mktemp("shared"), images) as rig:
