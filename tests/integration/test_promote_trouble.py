@@ -1,6 +1,7 @@
 """Swaps on a machine that fails: full disks, a ledger that can't be written, things in the way of a start, a clock that
 jumps, an approval that is handed in a thousand times."""
 
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -77,45 +78,93 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
-def full_ledger(rig: Rig) -> Mend:
-    """What may not be written down may not be done: whoever ran goes on."""
+def full_disk(rig: Rig) -> Mend:
     with closing(sqlite3.connect(rig.home / "promote" / "ledger.db")) as db:
         # A row that overwrites an old log page needs no room.
         if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise BlockingIOError(_BUSY)
-    before, ballast = running(rig), fill(rig.home / "promote")
-
-    def mend() -> None:
-        try:
-            until(lambda: "ledger can't be written" in str(rig.client.status()["problem"]), 30.0)
-            assert running(rig) == before, f"{before} became {running(rig)}, and no row says so"
-        finally:
-            ballast.unlink()
-
-    return mend
+    return fill(rig.home / "promote").unlink
 
 
-@pytest.mark.parametrize("points", [BEFORE_AN_APPEND, pytest.param(BEFORE_OTHERS, marks=pytest.mark.soak)])
-def test_with_a_full_disk_under_the_ledger_nobody_is_stopped_or_started(
-    rig: Rig, points: tuple[tuple[str, str], ...]
-) -> None:
-    """The ledger's own disk; state and sockets lie elsewhere. It is full when the promoter comes to write its next row."""
+def failing_writes(rig: Rig) -> Mend:
+    """The kernel refuses the promoter every byte that it writes into a file, as a broken or read-only disk does."""
+    assert rig.promoter_process is not None
+    pid = rig.promoter_process.pid
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+
+
+def unwritable(harm: Victim) -> Victim:
+    """What may not be written down may not be done: whoever ran goes on."""
+
+    def strike(rig: Rig) -> Mend:
+        before, undo = running(rig), harm(rig)
+
+        def mend() -> None:
+            try:
+                until(lambda: "ledger can't be written" in str(rig.client.status()["problem"]), 30.0)
+                assert running(rig) == before, f"{before} became {running(rig)}, and no row says so"
+            finally:
+                undo()
+
+        return mend
+
+    return strike
+
+
+@contextmanager
+def ledger_on_a_disk_of_its_own(rig: Rig) -> Iterator[Path]:
+    """State and sockets lie elsewhere."""
     home = rig.home / "promote"
     with small_disk(home, 24):
         for name in ("state", "run", "scratch", "logs"):
             (rig.home / "elsewhere" / name).mkdir(parents=True)
             (home / name).symlink_to(rig.home / "elsewhere" / name)
         try:
-            rig.install()
-            for scenario, point in points:
-                plan = Plan(scenario, strikes=(("ledger", point),))
-                result = Trial(rig, plan, victims={"ledger": full_ledger}).run()
-                while any(_BUSY in problem for problem in result.problems):
-                    result = Trial(rig, plan, victims={"ledger": full_ledger}).run()
-                assert result.problems == []
-                assert result.hit == [f"ledger@{point}"]
+            yield home
         finally:
             rig.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "points"),
+    [
+        (full_disk, BEFORE_AN_APPEND),
+        (failing_writes, BEFORE_AN_APPEND[:1]),
+        pytest.param(full_disk, BEFORE_OTHERS, marks=pytest.mark.soak),
+        pytest.param(failing_writes, BEFORE_AN_APPEND[1:] + BEFORE_OTHERS, marks=pytest.mark.soak),
+    ],
+)
+def test_while_the_ledger_can_not_be_written_nobody_is_stopped_or_started(
+    rig: Rig, harm: Victim, points: tuple[tuple[str, str], ...]
+) -> None:
+    """From when the promoter comes to write its next row."""
+    with ledger_on_a_disk_of_its_own(rig):
+        rig.install()
+        for scenario, point in points:
+            plan = Plan(scenario, strikes=(("ledger", point),))
+            result = Trial(rig, plan, victims={"ledger": unwritable(harm)}).run()
+            while any(_BUSY in problem for problem in result.problems):
+                result = Trial(rig, plan, victims={"ledger": unwritable(harm)}).run()
+            assert result.problems == []
+            assert result.hit == [f"ledger@{point}"]
+
+
+def test_a_promoter_that_starts_on_a_read_only_ledger_says_so_and_touches_nobody(rig: Rig) -> None:
+    with ledger_on_a_disk_of_its_own(rig) as disk:
+        rig.install()
+        before = running(rig)
+        rig.kill_promoter()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        rig.start_promoter()
+        assert rig.promoter_process is not None
+        assert rig.promoter_process.wait(60) == 5
+        assert "Read-only" in rig.tail() or "readonly" in rig.tail(), rig.tail()
+        assert (running(rig), rig.ask("echo still here", "s")[0]) == (before, 200)
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        rig.start_promoter()
+        until(rig.client.status, 60.0)
+        assert (rig.client.status()["problem"], running(rig)) == ("", before)
 
 
 @pytest.mark.parametrize("point", ["CLONE.intent", "CLONE.copied"])
