@@ -43,7 +43,7 @@ unit: $(STAMP)
 	$(BIN)/pytest tests/unit -n 2 --dist loadfile
 
 integration: $(STAMP) engine haproxy faketime coders
-	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE)
+	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE) --durations 30 --durations-min 8
 
 e2e: $(STAMP) browser
 	$(BIN)/pytest tests/e2e -m "not soak"
