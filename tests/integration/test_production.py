@@ -95,6 +95,7 @@ def production() -> Iterator[Production]:
             "EVOLVE_PERSON": "ana",
             "EDGE_PORT": str(free_port()),
             "WEB_PORT": str(free_port()),
+            "INBOX_PORT": str(free_port()),
             "INIT_FLAGS": f"--solo --from {folder / 'service'}",
         }
         made = Production(folder / "home", client, env)
@@ -119,18 +120,17 @@ def test_from_nothing_to_a_mended_service_and_down(production: Production) -> No
 
     (production.home / "rules.py").write_text(RULES)
     with (production.home / "evolve.toml").open("a") as toml:
-        toml.write(SETTINGS + COMMANDS)
+        toml.write(SETTINGS + COMMANDS + f"\n[inbox]\nport = {production.env['INBOX_PORT']}\n")
     before = {name: part.id for name, part in production.parts().items()}
     again = production.call("up")
     assert again.returncode == 0, again.stderr
     after = {name: part.id for name, part in production.parts().items()}
-    assert {name for name in PARTS if before[name] != after[name]} == {
-        "web",
-        "worker",
-    }  # they read the settings
+    changed = {name for name in after if before.get(name) != after[name]}
+    assert changed == {"web", "worker", "ingress"}  # they read the settings
 
     world = World(production.home)
     comes_back(production, edge)
+    hands_in(f"http://127.0.0.1:{production.env['INBOX_PORT']}/v1/inbox")
     mended(world, production, edge, passphrase)
     down(world, production, edge)
 
@@ -187,7 +187,7 @@ def signs_in(page: str, person: str, passphrase: str) -> None:
 
 def comes_back(production: Production, edge: str) -> None:
     """Whoever is killed is started again, and the service never knew."""
-    for name in ("promoter", "edge", "queue", "gateway"):
+    for name in ("promoter", "edge", "ingress", "queue", "gateway"):
         part = production.parts()[name]
         os.kill(part.attrs["State"]["Pid"], signal.SIGKILL)
 
@@ -197,6 +197,14 @@ def comes_back(production: Production, edge: str) -> None:
 
         until(is_back, 90.0)
         assert ask(edge, [f"upper {name}"], f"after-{name}") == [(200, name.upper())]
+
+
+def hands_in(inbox: str) -> None:
+    turn = {"messages": [{"role": "user", "content": "upper later"}]}
+    headers = {"x-request-id": "later", "x-session": "handed-in"}
+    assert httpx2.post(inbox, json=turn, headers=headers).status_code == 202
+    told = httpx2.get(f"{inbox}/later?wait=30", timeout=40).json()
+    assert (told["state"], told["status"], "LATER" in json.dumps(told["reply"])) == ("answered", 200, True), told
 
 
 def mended(world: World, production: Production, edge: str, passphrase: str) -> None:
