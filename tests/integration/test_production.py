@@ -204,7 +204,9 @@ def hands_in(inbox: str) -> None:
     headers = {"x-request-id": "later", "x-session": "handed-in"}
     assert httpx2.post(inbox, json=turn, headers=headers).status_code == 202
     told = httpx2.get(f"{inbox}/later?wait=30", timeout=40).json()
-    assert (told["state"], told["status"], "LATER" in json.dumps(told["reply"])) == ("answered", 200, True), told
+    assert (told["state"], told["status"], "LATER" in json.dumps(told["reply"])) == ("answered", 200, True), (
+        told
+    )
 
 
 def mended(world: World, production: Production, edge: str, passphrase: str) -> None:
