@@ -23,6 +23,8 @@ SWAPS = (
     ("refuses", "rolled_back"),
 )
 """A commit, a person's rollback of it, one after users' turns, and one before any; then from the beginning."""
+PATIENT = {"boot_seconds": 30.0, "turn_seconds": 15.0, "probe_window": 120.0, "drain_seconds": 20.0}
+"""Nothing here ends by a limit, so a busy machine may take its time."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ def start_alone(folder: Path) -> float:
 
 def campaign(folder: Path, edge_kind: EdgeKind, **size: int) -> Outcome:
     images = Images(folder / "images")
-    with rig_in(folder / "rig", images, edge_kind=edge_kind) as rig:
+    with rig_in(folder / "rig", images, edge_kind=edge_kind, timing=PATIENT) as rig:
         rig.install()
         outcome = run(rig, folder, **size)
     print(json.dumps(outcome.figures, indent=1))
