@@ -7,6 +7,16 @@ from dataclasses import dataclass, field
 from evolve.settings import RunSection
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Over all attempts of a run."""
+
+    usd_micros: int
+    tokens: int
+    trials: int
+    seconds: float
+
+
 class OutOfBudget(Exception):
     """A hard limit is reached; the message names it."""
 
@@ -25,6 +35,10 @@ class Budget:
     @property
     def seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self._started
+
+    @property
+    def spent(self) -> Spent:
+        return Spent(self.usd_micros, self.tokens, self.trials, self.seconds)
 
     @property
     def seconds_left(self) -> float:

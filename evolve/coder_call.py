@@ -18,7 +18,7 @@ from evolve.coding.door import METER
 from evolve.coding.protocol import CodingBudget, CodingCli, CodingResult, CodingSandbox, CodingTask
 from evolve.context import RunContext
 from evolve.stage import Place
-from trial.gateway.meter import read_meter
+from trial.gateway.meter import Cost, read_meter
 
 NO_FAULT_OF_ITS_OWN = ("not_signed_in", "rate_limited")
 """Outcomes that say nothing about the candidate: the run can be resumed when the cause is gone."""
@@ -64,7 +64,7 @@ def coder_call(
                 scratch=scratch,
                 check_folder=server.folder,
                 audit=audit,
-                tick=lambda: runs.raise_if_stopping(context.store, context.run_id),
+                tick=lambda: _tick(context, audit),
                 labels={"run": context.run_id},
             )
             results = _ask(context, context.coder(name), task, tree, sandbox)
@@ -113,9 +113,17 @@ def _once(
         _book(context, sandbox.audit)
 
 
+def _tick(context: RunContext, audit: Path) -> None:
+    """While the coder works: show what it has cost so far, and notice a wish to stop."""
+    context.books.coder, _ = read_meter(audit / METER)
+    context.books.look()
+    runs.raise_if_stopping(context.store, context.run_id)
+
+
 def _book(context: RunContext, audit: Path) -> None:
     """Move what the coder's gateway counted to the run's own meter; what a killed attempt left there, too."""
     meter = audit / METER
     spent, _ = read_meter(meter)
     context.arena.book(spent)
+    context.books.coder = Cost()
     meter.unlink(missing_ok=True)

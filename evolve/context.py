@@ -11,12 +11,14 @@ from containers.substrate import SubstrateManifest
 from evidence.cases import SealedBatch
 from evidence.store import Store
 from evolve import runs
+from evolve.books import Books
 from evolve.budget import Budget
 from evolve.coding.protocol import CodingCli
 from evolve.settings import Settings
 from trial.arena import Arena
 from trial.graders import GraderSet
 from trial.plan import Job
+from trial.progress import Progress
 from trial.report import Trial
 
 KILL_VARIABLE = "EVOLVE_KILL_AT"
@@ -37,6 +39,7 @@ class RunContext:
     run_id: str
     seed: int
     budget: Budget
+    books: Books
     listener: Callable[[str, str], None] | None = None
     """Told (stage, text) as it happens, for a foreground terminal."""
 
@@ -61,11 +64,13 @@ class RunContext:
     def spend_trials(self, count: int) -> None:
         """Book replays and notice a wish to stop. Raises OutOfBudget or Stopped."""
         self.budget.spend_trials(count)
+        self.books.look()
         runs.raise_if_stopping(self.store, self.run_id)
 
     def replay(self, jobs: Sequence[Job]) -> Iterator[Trial]:
         """Replay and grade each, booked one by one. Raises OutOfBudget or Stopped."""
-        for trial in self.arena.run(jobs, self.graders.grade):
+        for done, trial in enumerate(self.arena.run(jobs, self.graders.grade), 1):
+            self.books.show(Progress(done=done, planned=len(jobs)))
             self.spend_trials(1)
             yield trial
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
 
 from evidence import batch as batches
 from evidence import queries
@@ -10,13 +9,15 @@ from evidence.cases import SealedBatch
 from evidence.store import NotFound as EvidenceNotFound
 from evolve import pipeline, runs
 from evolve.arenas import open_arena
+from evolve.books import Books
 from evolve.budget import Budget
 from evolve.coding import get_coder
 from evolve.coding.protocol import CodingCli, Missing
 from evolve.context import RunContext
 from evolve.errors import BadInput, NeedsConsent, NotFound, Refused
 from evolve.product import Product
-from evolve.settings import DEPTHS, Depth, RunSection
+from evolve.run_section import run_section
+from evolve.settings import RunSection
 from evolve.tables import RunRow
 
 Listener = Callable[[str, str], None]
@@ -37,7 +38,7 @@ def start_run(
             f"batch {batch_id} was sealed against an image that is no longer live",
             hint=f"`evolve batch seal {batch_id} --reason …` seals it anew",
         )
-    section = run_section(product, options)
+    section = run_section(product.settings, options)
     for coder in _coders(product, section).values():
         if isinstance(found := coder.probe(), Missing):
             raise BadInput(found.reason)
@@ -74,9 +75,16 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
         if sealed.digest != row.batch_digest:
             raise NeedsConsent(f"run {run_id}: its batch was sealed anew", hint="start another run")
         _claim(product, row)
-        section = run_section(product, row.options)
+        section = run_section(product.settings, row.options)
         meter = product.settings.home / "runs" / run_id / "meter.json"
         with open_arena(product, product.manifest, meter) as arena:
+            budget = Budget(
+                section,
+                seconds_before=row.seconds,
+                trials=row.trials,
+                usd_micros=row.usd_micros,
+                tokens=row.tokens,
+            )
             context = RunContext(
                 settings=product.settings.model_copy(update={"run": section}),
                 store=product.store,
@@ -88,13 +96,8 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
                 batch=sealed,
                 run_id=run_id,
                 seed=row.seed,
-                budget=Budget(
-                    section,
-                    seconds_before=row.seconds,
-                    trials=row.trials,
-                    usd_micros=row.usd_micros,
-                    tokens=row.tokens,
-                ),
+                budget=budget,
+                books=Books(product.store, budget, lambda: arena.spent),
                 listener=listener,
             )
             return pipeline.execute(context)
@@ -143,13 +146,6 @@ def _claim(product: Product, row: RunRow) -> None:
         return
     _require_open(product, row.batch_id)
     batches.mark(product.store, row.batch_id, "evolving", reason=f"run {row.id}", who=row.requester)
-
-
-def run_section(product: Product, options: dict[str, object]) -> RunSection:
-    """The [run] settings with this run's own values on top; a depth of its own brings all that it stands for."""
-    own = {name: value for name, value in options.items() if name in RunSection.model_fields}
-    tier = DEPTHS.get(cast(Depth, own.get("depth")), {})
-    return RunSection.model_validate({**product.settings.run.model_dump(), **tier, **own})
 
 
 def load_sealed(product: Product, batch_id: str) -> SealedBatch:

@@ -13,7 +13,7 @@ from evolve.budget import OutOfBudget
 from evolve.context import RunContext
 from evolve.population import Population
 from evolve.proposal import merge, propose
-from evolve.stage import Place, book, stage
+from evolve.stage import Place, stage
 from evolve.stages import baseline, controls, evaluate, locate, select, trial, verdict
 from evolve.stages.models import Baseline, Controls, Decided, Evaluated, Located, Selected, Tried
 
@@ -36,16 +36,13 @@ def execute(context: RunContext) -> str:
             final=True,
         )
     except runs.Stopped:
-        book(context)
         runs.mark_stopped(context.store, context.run_id)
         context.say("run", "stopped")
         return ""
     except RuntimeBroken as error:
-        book(context)
         runs.mark_stopped(context.store, context.run_id, f"the arena broke: {error}", "failed")
         context.say("run", f"the arena broke: {error}")
         raise
-    book(context)
     verdict.conclude(context, decided)
     return decided.word
 
@@ -94,11 +91,8 @@ def _try_the_leader(
             population.add_answer(lucky, place.words)
         return None
     built = population.built(chosen.leader)
-    result = stage(context, place, "trial", built, partial(trial.run, built=built), Tried)
-    seen = stage(
-        context, place, "evaluate", result, partial(evaluate.run, built=built, result=result), Evaluated
-    )
+    leads = partial(stage, context, place, candidate=chosen.leader)
+    result = leads("trial", built, partial(trial.run, built=built), Tried)
+    seen = leads("evaluate", result, partial(evaluate.run, built=built, result=result), Evaluated)
     population.add_answer(seen, f"{chosen.leader} on held-out cases")
-    return stage(
-        context, place, "verdict", seen, partial(verdict.run, built=built, result=result, seen=seen), Decided
-    )
+    return leads("verdict", seen, partial(verdict.run, built=built, result=result, seen=seen), Decided)

@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from sqlmodel import Session, col, select
@@ -12,6 +13,7 @@ from evidence.batch import batch_row
 from evidence.canonical import utcnow
 from evidence.changes import note, publish
 from evidence.store import Store
+from evolve.budget import Spent
 from evolve.errors import NeedsConsent, NotFound
 from evolve.tables import CandidateRow, RunEventRow, RunRow, StageRow
 
@@ -109,6 +111,22 @@ def raise_if_stopping(store: Store, run_id: str) -> None:
     with store.read() as session:
         if get_run(session, run_id).state == "stopping":
             raise Stopped(run_id)
+
+
+def book(store: Store, stage_id: str, spent: Spent, **values: object) -> None:
+    """Bring a stage and its run up to what the run has `spent` in all, and set the stage's `values`.
+
+    What was spent since the last time is this stage's, whichever attempt spent it; so the stages of a run sum up to it.
+    """
+    with store.write() as session:
+        stage = session.get_one(StageRow, stage_id)
+        run = get_run(session, stage.run_id)
+        for name, total in asdict(spent).items():
+            setattr(stage, name, getattr(stage, name) + total - getattr(run, name))
+            setattr(run, name, total)
+        for name, value in values.items():
+            setattr(stage, name, value)
+        session.add_all((stage, run))
 
 
 def tell(store: Store, run_id: str, stage: str, text: str, **data: object) -> None:

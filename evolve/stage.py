@@ -51,35 +51,26 @@ def stage(
     run: Callable[[RunContext], Out],
     out: type[Out],
     shared: bool = False,
+    candidate: str | None = None,
 ) -> Out:
     """Run one stage unless its stored output answers the same input already. `shared`: another run's output on this
-    sealed batch will do; never for what a verdict rests on."""
+    sealed batch will do; never for what a verdict rests on. `candidate`: whom it is about, where `place` does not say it.
+    """
     runs.raise_if_stopping(context.store, context.run_id)
     context.budget.check()
-    stored = _begin(context, place, name, digest(given), shared)
+    row, stored = _begin(context, place, name, digest(given), shared, candidate)
     if stored is not None:
         return out.model_validate_json(context.store.blobs.get(stored))
-    before = _spent(context)
-    result = run(context)
-    blob = context.store.blobs.put(canonical_json(result))
-    _finish(context, place, name, blob, before)
+    context.books.open(row)
+    blob = None
+    try:
+        result = run(context)
+        blob = context.store.blobs.put(canonical_json(result))
+        context.kill_point(f"{name}:stored")
+    finally:
+        context.books.close(blob)
+    context.kill_point(f"{name}:done")
     return result
-
-
-def book(context: RunContext) -> None:
-    """Write down what the run has spent so far."""
-    _spent(context)
-    with context.store.write() as session:
-        row = runs.get_run(session, context.run_id)
-        row.trials, row.seconds = context.budget.trials, context.budget.seconds
-        row.usd_micros, row.tokens = context.budget.usd_micros, context.budget.tokens
-        session.add(row)
-
-
-def _spent(context: RunContext) -> tuple[int, int, int]:
-    spent = context.arena.spent
-    context.budget.usd_micros, context.budget.tokens = spent.micro_usd, spent.tokens
-    return context.budget.trials, context.budget.usd_micros, context.budget.tokens
 
 
 def _row(context: RunContext, place: Place, name: str) -> SelectOfScalar[StageRow]:
@@ -101,11 +92,14 @@ def _of_other_runs(context: RunContext, name: str, input_digest: str) -> SelectO
     )
 
 
-def _begin(context: RunContext, place: Place, name: str, input_digest: str, shared: bool) -> str | None:
+def _begin(
+    context: RunContext, place: Place, name: str, input_digest: str, shared: bool, candidate: str | None
+) -> tuple[str, str | None]:
+    """The stage's row, and the output that is there already."""
     with context.store.write() as session:
         row = session.exec(_row(context, place, name)).first()
         if row is not None and row.state == "done" and row.input_digest == input_digest:
-            return row.output_blob
+            return row.id, row.output_blob
         if row is None:
             row = StageRow(
                 run_id=context.run_id,
@@ -118,26 +112,13 @@ def _begin(context: RunContext, place: Place, name: str, input_digest: str, shar
         else:
             row.attempts += 1
             row.state, row.input_digest, row.output_blob = "started", input_digest, None
-            row.started, row.finished = utcnow(), None
+            row.started, row.finished, row.progress = utcnow(), None, None
+        row.candidate_id = candidate
         if shared and (known := session.exec(_of_other_runs(context, name, input_digest)).first()):
             row.state, row.output_blob, row.finished = "done", known.output_blob, utcnow()
-            session.add(row)
-            return known.output_blob
         session.add(row)
-    context.say(name, f"{place.words}: {name}" if place.words else name)
-    context.kill_point(f"{name}:begun")
-    return None
-
-
-def _finish(context: RunContext, place: Place, name: str, blob: str, before: tuple[int, int, int]) -> None:
-    context.kill_point(f"{name}:stored")
-    spent = _spent(context)
-    with context.store.write() as session:
-        row = session.exec(_row(context, place, name)).one()
-        row.state, row.output_blob, row.finished = "done", blob, utcnow()
-        row.trials, row.usd_micros, row.tokens = (
-            after - start for after, start in zip(spent, before, strict=True)
-        )
-        session.add(row)
-    book(context)
-    context.kill_point(f"{name}:done")
+        begun, stored = row.id, row.output_blob
+    if stored is None:
+        context.say(name, f"{place.words}: {name}" if place.words else name)
+        context.kill_point(f"{name}:begun")
+    return begun, stored

@@ -43,7 +43,7 @@ class RunRow(SQLModel, table=True):
 class StageRow(SQLModel, table=True):
     """One step. `iteration` is the pass (0: before the first), `proposal` its number within the pass (0: of them all),
     `round` how often a review sent it back. `state`: started, done, failed. A done stage is never run again for
-    the same input."""
+    the same input. What is spent is summed over all attempts."""
 
     __tablename__ = "stage"
     __table_args__ = (
@@ -64,6 +64,11 @@ class StageRow(SQLModel, table=True):
     usd_micros: int = 0
     tokens: int = 0
     trials: int = 0
+    seconds: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    candidate_id: str | None = None
+    """Whom it is about, where `proposal` does not say so."""
+    progress: dict[str, object] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    """`trial.progress.Progress`, of its latest replays."""
     started: datetime = Field(default_factory=utcnow, sa_column=_time())
     finished: datetime | None = Field(default=None, sa_column=_time(nullable=True))
 

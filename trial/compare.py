@@ -32,14 +32,15 @@ from trial.long_life import (
 )
 from trial.measure import Evidence, VerdictPolicy, count, measure, pair_up
 from trial.plan import Job, Pair, Plan, make_plan
+from trial.progress import Progress
 from trial.replay import Replay
 from trial.report import Arm, Check, Split, Trial, TrialReport
 from trial.verdict import Verdict, judge
 
 Spend = Callable[[int], str | None]
 """Books so many replays; returns why the budget is used up, or None. What it raises ends the comparison."""
-Progress = Callable[[Split, int, int], None]
-"""Told (split, pairs replayed, pairs planned) after each pair."""
+Show = Callable[[Progress], None]
+"""Told before the first pair and after each."""
 Result = tuple[Trial, Observation | None]
 
 
@@ -65,6 +66,16 @@ class _Board:
 
     def evidence(self, checks: tuple[Check, ...] = (), guard: tuple[Check, ...] = ()) -> Evidence:
         return Evidence(self.trials, self.planned, checks, guard, self.candidates, self.out_of_budget)
+
+    def progress(self, split: Split) -> Progress:
+        numbers = measure(self.evidence(), self.policy)
+        return Progress(
+            done=len(self.trials),
+            planned=self.plan.trials,
+            split=split,
+            e_value=numbers.gain.peak,
+            e_needed=numbers.needed,
+        )
 
     def stop(self, split: Split) -> bool:
         """Nothing that the rest of this split could show would change the verdict's word."""
@@ -115,7 +126,7 @@ def compare(
     candidates_in_batch: int = 1,
     policy: VerdictPolicy | None = None,
     spend: Spend | None = None,
-    progress: Progress | None = None,
+    show: Show | None = None,
 ) -> tuple[TrialReport, list[Trial]]:
     """Replay both images on the batch until the verdict is decided. The trials are in plan order.
 
@@ -129,7 +140,7 @@ def compare(
         "regression": len(batch.regression),
     }
     board = _Board(plan, planned, policy, candidates_in_batch)
-    player = _Player(arena, graders, baseline_image, candidate_image, spend, progress)
+    player = _Player(arena, graders, baseline_image, candidate_image, spend, show)
     if _graders_now(batch, graders) == batch.graders_digest:
         for split, pairs in plan.phases:
             player.play(board, split, pairs)
@@ -155,10 +166,11 @@ class _Player:
     baseline: str
     candidate: str
     spend: Spend | None
-    progress: Progress | None
+    show: Show | None
 
     def play(self, board: _Board, split: Split, pairs: Sequence[Pair]) -> None:
         """Replay a split's pairs until it is decided; then only its honeypots, which are never skipped."""
+        self._show(board, split)
         done = self._until(board, pairs, lambda: board.stop(split), split)
         rest = [pair for pair in pairs[done:] if pair.case.split == "honeypot"]
         if rest and not board.caught and board.out_of_budget is None:
@@ -180,11 +192,14 @@ class _Player:
                     continue
                 board.add(waiting)
                 waiting, done = [], done + 1
-                if self.progress is not None:
-                    self.progress(split, done, len(pairs))
+                self._show(board, split)
                 if board.caught or board.out_of_budget or stop():
                     break
         return done
+
+    def _show(self, board: _Board, split: Split) -> None:
+        if self.show is not None:
+            self.show(board.progress(split))
 
     def live(self, board: _Board, batch: SealedBatch, seed: int) -> tuple[Check, ...]:
         """Long lives: of what worked on both arms, also side by side; of what was mended on the candidate. None of their

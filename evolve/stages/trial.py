@@ -30,6 +30,7 @@ def run(context: RunContext, built: Built) -> Tried:
         candidates_in_batch=_candidates(context),
         policy=context.settings.verdict,
         spend=context.spend_trials,
+        show=context.books.show,
     )
     count_verdict(context.store, context.batch.id)
     context.store.blobs.put(canonical_json(report))

@@ -9,8 +9,12 @@ from trial_batch import DEFECT, World, opened, tiny_image
 from containers.engine import get_runtime
 from evidence.canonical import digest
 from trial import honeypot
+from trial.progress import Progress
 
 FIX = (DEFECT[1], DEFECT[0])
+
+
+PHASES = ["visible", "held_out", "regression"]
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +27,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_an_honest_fix_converges_and_early_stopping_saves_trials(world: World) -> None:
-    seen: list[tuple[str, int, int]] = []
-    report, trials = world.compare(world.image(FIX), progress=lambda *step: seen.append(step))
+    seen: list[Progress] = []
+    report, trials = world.compare(world.image(FIX), show=seen.append)
     assert report.verdict == "converged", report.reasons
     assert all(check.ok for check in report.checks), report.checks
     assert report.e_value >= report.e_threshold == pytest.approx(20)
@@ -38,7 +42,10 @@ def test_an_honest_fix_converges_and_early_stopping_saves_trials(world: World) -
     assert report.trials_digest == digest([trial.model_dump(mode="json") for trial in trials])
     assert report.batch_digest == world.batch.digest
     assert report.cannot_show, "30 regression cases do not carry 3 points"
-    assert seen[-1][1] == seen[-1][2]
+    assert [one.split for one in seen] == sorted((one.split for one in seen), key=PHASES.index)
+    assert (seen[0].done, seen[-1].done) == (0, report.trials_run)
+    assert (seen[-1].planned, seen[-1].e_needed) == (report.trials_planned, report.e_threshold)
+    assert seen[-1].e_value == report.e_value
 
 
 def test_the_baseline_against_itself_needs_work_and_stops_at_once(world: World) -> None:

@@ -13,6 +13,7 @@ from evidence.ledger import Ledger
 from evidence.store import Store
 from evidence.tables import BatchRow
 from evolve import jobs, runs
+from evolve.books import Books
 from evolve.budget import Budget, OutOfBudget
 from evolve.context import RunContext
 from evolve.errors import NeedsConsent
@@ -69,18 +70,21 @@ def new_run(store: Store, **values: Any) -> str:
 def context(store: Store, settings: Settings) -> RunContext:
     """Only what `stage` itself touches: store, budget, the arena's meter."""
     nothing = cast(Any, None)
+    arena = SimpleNamespace(spent=Cost(micro_usd=7, tokens=3))
+    budget = Budget(settings.run)
     return RunContext(
         settings=settings,
         store=store,
         runtime=nothing,
-        arena=cast(Any, SimpleNamespace(spent=Cost(micro_usd=7, tokens=3))),
+        arena=cast(Any, arena),
         graders=nothing,
         coders=nothing,
         manifest=nothing,
         batch=nothing,
         run_id=new_run(store),
         seed=1,
-        budget=Budget(settings.run),
+        budget=budget,
+        books=Books(store, budget, lambda: arena.spent),
     )
 
 
