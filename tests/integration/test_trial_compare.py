@@ -12,8 +12,6 @@ from trial import honeypot
 from trial.progress import Progress
 
 FIX = (DEFECT[1], DEFECT[0])
-
-
 PHASES = ["visible", "held_out", "regression"]
 
 
