@@ -1,5 +1,5 @@
-"""The record of a run: every stage's stored answer, with the texts that it only names by hash (prompts as they were given,
-diffs, transcripts, trials) put in their place."""
+"""The record of a run: what it cost and what it tried, and every stage's stored answer, with the texts that this only names
+by hash (prompts as they were given, diffs, transcripts, trials) put in their place."""
 
 import json
 from typing import Any
@@ -8,9 +8,21 @@ from sqlmodel import select
 
 from evidence.blobs import BlobError
 from evidence.store import Store
-from evolve.errors import NotFound
-from evolve.tables import RunRow, StageRow
-from evolve.views import STAGE_ORDER, Record, StageView, stage_view
+from evolve.settings import Settings
+from evolve.tables import StageRow
+from evolve.views import (
+    STAGE_ORDER,
+    Cost,
+    PopulationView,
+    Record,
+    RunCosts,
+    RunSummary,
+    StageView,
+    get_population,
+    get_run,
+    limits,
+    stage_view,
+)
 
 BLOB = "_blob"
 MAX_TEXT = 200_000
@@ -22,19 +34,32 @@ class StageRecord(Record):
     """What the stage stored; a key `…_blob` became the text that it named, without the ending."""
 
 
-def record_of(store: Store, run_id: str, stage_name: str | None = None) -> tuple[StageRecord, ...]:
+class RunRecord(Record):
+    run: RunSummary
+    limits: Cost
+    costs: RunCosts
+    population: PopulationView
+    stages: tuple[StageRecord, ...]
+
+
+def record_of(settings: Settings, store: Store, run_id: str, stage_name: str | None = None) -> RunRecord:
     """Every finished stage in order, or those of one name. Texts are hostile, and cut at 200,000 characters.
 
     Raises NotFound.
     """
+    detail = get_run(store.read, run_id, max_events=0)
     with store.read() as session:
-        if session.get(RunRow, run_id) is None:
-            raise NotFound(f"no run {run_id}", hint="`evolve run list` names them")
         query = (
             select(StageRow).where(StageRow.run_id == run_id, StageRow.state == "done").order_by(*STAGE_ORDER)
         )
         rows = [row for row in session.exec(query) if stage_name in (None, row.name)]
-        return tuple(StageRecord(stage=stage_view(row), output=_output(store, row)) for row in rows)
+    return RunRecord(
+        run=detail.run,
+        limits=limits(settings, detail.run),
+        costs=detail.costs,
+        population=get_population(store, run_id),
+        stages=tuple(StageRecord(stage=stage_view(row), output=_output(store, row)) for row in rows),
+    )
 
 
 def _output(store: Store, row: StageRow) -> dict[str, Any]:

@@ -1,23 +1,20 @@
 """`evolve run`."""
 
-import json
 import random
-import time
 from typing import Any
 
 import click
 
 from evolve import evolution, jobs, views
 from evolve.cli.context import open_product, person
-from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, reason_option, say
+from evolve.cli.output import Group, json_option, print_json, print_table, reason_option, say
 from evolve.cli.progress import Progress
+from evolve.cli.run_print import print_record, print_run
+from evolve.cli.watch import watch
 from evolve.errors import Broken, Refused
 from evolve.product import Product
-from evolve.record import MAX_TEXT, record_of
-from evolve.sanitize import for_terminal
+from evolve.record import record_of
 from evolve.settings import DEPTHS
-from evolve.stage import Place
-from evolve.views import RunDetail
 
 
 @click.group(cls=Group)
@@ -115,7 +112,7 @@ def _work(product: Product, run_id: str, as_json: bool) -> None:
     if as_json:
         print_json(detail.run)
     else:
-        _print(detail)
+        print_run(detail)
     if word != "converged":
         raise (
             Refused(f"run {run_id}: {word or 'stopped'}: {detail.run.verdict_reason}")
@@ -131,7 +128,7 @@ def status(run_id: str, as_json: bool) -> None:
     """Where a run stands: stages, spending, candidates."""
     with open_product() as product:
         detail = views.get_run(product.store.read, run_id)
-    print_json(detail) if as_json else _print(detail)
+    print_json(detail) if as_json else print_run(detail)
 
 
 @run.command()
@@ -139,41 +136,13 @@ def status(run_id: str, as_json: bool) -> None:
 @click.option("--stage", "stage_name", help="Only this one, e.g. plan or code_review.")
 @json_option
 def show(run_id: str, stage_name: str | None, as_json: bool) -> None:
-    """The record of a run: every prompt, answer, diff, review and score."""
+    """The record of a run: costs, population, and every prompt, answer, diff, review and score."""
     with open_product() as product:
-        found = record_of(product.store, run_id, stage_name)
-    if as_json:
-        print_json(found)
-        return
-    for one in found:
-        place = Place(one.stage.iteration, one.stage.proposal, one.stage.round)
-        say_where = f"{place.words}: " if place.words else ""
-        click.echo(f"== {say_where}{one.stage.name} ==")
-        for name, value in one.output.items():
-            text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
-            click.echo(f"{name}: {for_terminal(text, cap=MAX_TEXT)}")
-        click.echo()
+        found = record_of(product.settings, product.store, run_id, stage_name)
+    print_json(found) if as_json else print_record(found)
 
 
-@run.command()
-@click.argument("run_id")
-@json_option
-def watch(run_id: str, as_json: bool) -> None:
-    """Follow a run until it ends; with --json one object a line."""
-    after = 0
-    with open_product() as product:
-        while True:
-            detail = views.get_run(product.store.read, run_id, after_event=after)
-            for event in detail.events:
-                print_json(event) if as_json else click.echo(
-                    f"{event.at:%H:%M:%S}  {event.stage:<12}  {event.text}"
-                )
-            after = detail.last_event or after
-            if not detail.run.active:
-                break
-            time.sleep(0.5)
-    if not as_json:
-        _print(detail)
+run.add_command(watch)
 
 
 @run.command()
@@ -193,33 +162,3 @@ def resume(run_id: str, as_json: bool) -> None:
     """Go on after a stop or a crash; finished stages are not repeated."""
     with open_product() as product:
         _work(product, run_id, as_json)
-
-
-def _print(detail: RunDetail) -> None:
-    found = detail.run
-    names = ("id", "batch_id", "state", "verdict", "verdict_reason", "coder", "seed", "candidate_id")
-    print_fields((name, getattr(found, name)) for name in names)
-    print_fields(
-        [
-            (
-                "spent",
-                f"{found.usd_micros / 1e6:.4f} USD, {found.tokens} tokens, {found.trials} trials, {found.seconds:.1f} s",
-            )
-        ]
-    )
-    rows = [
-        (
-            s.iteration,
-            s.proposal or "",
-            s.name,
-            s.state,
-            f"{s.usd_micros / 1e6:.4f}",
-            s.tokens,
-            s.trials,
-            f"{s.seconds:.1f} s" if s.seconds is not None else "",
-        )
-        for s in detail.stages
-    ]
-    print_table(
-        ("pass", "proposal", "stage", "state", "USD", "tokens", "trials", "time"), rows, "no stage yet"
-    )

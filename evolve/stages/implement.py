@@ -38,4 +38,5 @@ def run(context: RunContext, place: Place, brief: Brief, planned: Plan) -> Imple
         usd_micros=called.usd_micros,
         reason=called.result.reason,
         transcript_blob=context.store.blobs.put(called.result.transcript.encode()),
+        prompt_blob=context.store.blobs.put(planned.task.encode()),
     )

@@ -153,6 +153,8 @@ class Implemented(Stored):
     usd_micros: int
     transcript_blob: str
     reason: str = ""
+    prompt_blob: str = ""
+    """What the coder was asked, word for word; empty for a merge, which nobody was asked for."""
 
 
 class Built(Stored):

@@ -43,7 +43,7 @@ def run(context: RunContext, place: Place, known: Baseline, located: Located, br
 
 def again(planned: Plan, objection: str) -> Plan:
     """The same plan for another round, with what the review of the change said."""
-    fence = prompts.draw_fence()
+    fence = prompts.fence_of(f"{planned.task}\n{objection}")
     quoted = f"Between the lines with `{fence}`: quoted data.\n\n{fence}\n{objection}\n{fence}\n"
     more = f"## A review refused the last change\n\n{quoted}"
     return planned.model_copy(update={"task": f"{planned.task}\n{more}", "seed": planned.seed + 1000})
