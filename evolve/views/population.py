@@ -230,7 +230,7 @@ def _end(
     if tried is not None:
         return row.state, "" if tried.word == "converged" else "; ".join(tried.reasons)
     if screened.lost:
-        return row.state, f"breaks {len(screened.lost)} visible cases that pass on the live image"
+        return row.state, f"breaks what passes on the live image: {len(screened.lost)} of the visible cases"
     if not any(screened.scores.values()):
         return row.state, f"mends none of {len(screened.scores)} visible cases"
     return row.state, "was not tried on held-out cases" if run.state not in ACTIVE_RUNS else ""

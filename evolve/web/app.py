@@ -12,14 +12,15 @@ from evidence.store import Store
 from evolve.errors import BadInput, Broken, EvolveError, NotFound
 from evolve.passwords import PasswordVerifier, StoredHashes
 from evolve.settings import Person, Settings
-from evolve.web import decisions, pages, signin, swaps
+from evolve.web import decisions, pages, runs, signin, swaps
 from evolve.web.api import deciding, document, reading
 from evolve.web.api.answers import API, failure, first_problem
 from evolve.web.consent import Consent
 from evolve.web.desk import Desk, SignedOut, see_other
-from evolve.web.pages import STATIC_AGE
-from evolve.web.render import ICON, STYLE
+from evolve.web.render import ICON, SCRIPT, STYLE
 from evolve.web.shield import HEADERS, Shield
+
+STATIC_AGE = "private, max-age=86400, immutable"
 
 
 def create_app(
@@ -39,7 +40,7 @@ def create_app(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.desk = desk
     app.add_middleware(Shield, port=port)
-    for router in (signin.router, pages.router, decisions.router, swaps.router):
+    for router in (signin.router, pages.router, runs.router, decisions.router, swaps.router):
         app.include_router(router)
     for router in (document.router, reading.router, deciding.router):
         app.include_router(router)
@@ -49,17 +50,18 @@ def create_app(
 
 
 def _add_static(app: FastAPI) -> None:
-    def style() -> Response:
-        return Response(STYLE, media_type="text/css", headers={"cache-control": STATIC_AGE})
+    def add(name: str, data: bytes, kind: str) -> None:
+        def file() -> Response:
+            return Response(data, media_type=kind, headers={"cache-control": STATIC_AGE})
 
-    def icon() -> Response:
-        return Response(ICON, media_type="image/svg+xml", headers={"cache-control": STATIC_AGE})
+        app.add_api_route(f"/static/{name}", file, methods=["GET"])
 
     def robots() -> PlainTextResponse:
         return PlainTextResponse("User-agent: *\nDisallow: /\n")
 
-    app.add_api_route("/static/page.css", style, methods=["GET"])
-    app.add_api_route("/static/icon.svg", icon, methods=["GET"])
+    add("page.css", STYLE, "text/css")
+    add("icon.svg", ICON, "image/svg+xml")
+    add("htmx.min.js", SCRIPT, "text/javascript")
     app.add_api_route("/robots.txt", robots, methods=["GET"])
 
 

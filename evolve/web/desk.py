@@ -212,3 +212,10 @@ def sentence(error: EvolveError) -> str:
 
 def see_other(path: str) -> RedirectResponse:
     return RedirectResponse(path, status_code=303)
+
+
+def as_attachment(data: bytes, name: str) -> Response:
+    """To save; never to be interpreted by a browser."""
+    return Response(
+        data, media_type="text/plain", headers={"content-disposition": f'attachment; filename="{name}"'}
+    )

@@ -6,13 +6,10 @@ from starlette.responses import Response
 from evolve import journal, views
 from evolve.waiting import what_waits
 from evolve.web.decisions import decision_form
-from evolve.web.desk import desk_of, signed_in
+from evolve.web.desk import as_attachment, desk_of, signed_in
+from evolve.web.live import LIVE_SECONDS, wants_live
 
 router = APIRouter(dependencies=[Depends(signed_in)])
-
-LIVE_SECONDS = 2
-EVENTS = 200
-STATIC_AGE = "private, max-age=86400, immutable"
 
 
 @router.get("/")
@@ -20,10 +17,11 @@ def inbox(request: Request) -> Response:
     desk = desk_of(request)
     actor = desk.actor(request)
     waiting = what_waits(desk.settings, desk.store)
+    moving = bool(waiting.runs or waiting.swaps) and wants_live(request)
     return desk.page(
         "inbox.html",
         actor,
-        refresh=_refresh(request, bool(waiting.runs or waiting.swaps)),
+        refresh=LIVE_SECONDS if moving else 0,
         waiting=waiting,
         titles={batch.id: batch.title for batch in views.list_batches(desk.store)},
     )
@@ -44,30 +42,6 @@ def batch(request: Request, batch_id: str) -> Response:
     return desk.page("batch.html", actor, view=view, runs=views.list_runs(desk.store.read, batch_id))
 
 
-@router.get("/runs")
-def runs(request: Request) -> Response:
-    desk = desk_of(request)
-    actor = desk.actor(request)
-    found = views.list_runs(desk.store.read)
-    return desk.page(
-        "runs.html", actor, runs=found, refresh=_refresh(request, any(run.active for run in found))
-    )
-
-
-@router.get("/runs/{run_id}")
-def run(request: Request, run_id: str) -> Response:
-    desk = desk_of(request)
-    actor = desk.actor(request)
-    detail = views.get_run(desk.store.read, run_id, max_events=EVENTS)
-    return desk.page(
-        "run.html",
-        actor,
-        detail=detail,
-        limits=desk.settings.run,
-        refresh=_refresh(request, detail.run.active),
-    )
-
-
 @router.get("/candidates/{candidate_id}")
 def candidate(request: Request, candidate_id: str) -> Response:
     desk = desk_of(request)
@@ -76,13 +50,12 @@ def candidate(request: Request, candidate_id: str) -> Response:
 
 @router.get("/candidates/{candidate_id}/diff")
 def raw_diff(request: Request, candidate_id: str) -> Response:
-    """The stored bytes, to save; never to be interpreted by a browser."""
+    """The stored bytes."""
     desk = desk_of(request)
     desk.actor(request)
     known = views.get_candidate(desk.store.read, candidate_id)
     data = views.stored_diff(desk.store, candidate_id)
-    disposition = f'attachment; filename="{known.commit[:12]}.diff"'
-    return Response(data, media_type="text/plain", headers={"content-disposition": disposition})
+    return as_attachment(data, f"{known.commit[:12]}.diff")
 
 
 @router.get("/history")
@@ -97,13 +70,3 @@ def history(request: Request) -> Response:
         swaps=journal.list_swaps(desk.settings),
         everything=everything,
     )
-
-
-def wants_live(request: Request) -> bool:
-    """`?live=off` stops what moves, for whoever reads or listens."""
-    return request.query_params.get("live") != "off"
-
-
-def _refresh(request: Request, moving: bool) -> int:
-    """Seconds until the browser asks again, by a plain refresh."""
-    return LIVE_SECONDS if moving and wants_live(request) else 0

@@ -48,7 +48,7 @@ TONES = {
         "refused",
         "still failing",
     ),
-    "busy": ("running", "started", "queued", "stopping", "evolving", "intent"),
+    "busy": ("running", "started", "queued", "stopping", "evolving", "intent", "under way"),
     "warn": (
         "inconclusive",
         "needs_work",
@@ -61,6 +61,7 @@ TONES = {
         "limit_model",
         "limit_architecture",
         "stopped",
+        "unfinished",
     ),
 }
 MARKS = {"good": "✓", "bad": "✗", "busy": "●", "warn": "!", "plain": "·"}

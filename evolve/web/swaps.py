@@ -1,35 +1,18 @@
-"""A swap as it happens, and the way back.
-
-The only page with a script: a pinned htmx that asks for the steps again and again. Its policy lets no other script in, and
-nothing inline; without a script the page asks as a whole. Nothing that is signed stands on it.
-"""
+"""A swap as it happens, and the way back."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from evolve import journal
 from evolve.errors import EvolveError, Refused
 from evolve.journal import SwapView
 from evolve.web import deeds
 from evolve.web.desk import Actor, Desk, address_of, desk_of, may_decide, see_other, signed_in
-from evolve.web.pages import LIVE_SECONDS, STATIC_AGE, wants_live
-from evolve.web.render import SCRIPT
-from evolve.web.shield import POLICY
+from evolve.web.live import LIVE_SECONDS, let_script_in, part, signed_out_part, wants_live
 
 router = APIRouter()
-
-SCRIPT_POLICY = POLICY.replace(
-    "script-src 'none'; require-trusted-types-for 'script'", "script-src 'self'; connect-src 'self'"
-)
-STOP_POLLING = 286
-"""What htmx understands as: take this, and do not ask again."""
-
-
-@router.get("/static/htmx.min.js")
-def script() -> Response:
-    return Response(SCRIPT, media_type="text/javascript", headers={"cache-control": STATIC_AGE})
 
 
 @router.get("/swaps/{swap_id}", dependencies=[Depends(signed_in)])
@@ -40,13 +23,12 @@ def swap(request: Request, swap_id: str) -> Response:
 
 @router.get("/swaps/{swap_id}/steps")
 def steps(request: Request, swap_id: str) -> Response:
-    """The part of the page that changes. A script that is signed out is sent to the sign-in page as a whole."""
+    """The part of the page that changes."""
     desk = desk_of(request)
     if desk.actor_or_none(request) is None:
-        return Response(headers={"hx-redirect": "/signin"})
+        return signed_out_part()
     view = journal.get_swap(desk.settings, swap_id)
-    html = desk.templates.get_template("swap_steps.html").render(swap=view, live=not view.ended)
-    return HTMLResponse(html, status_code=STOP_POLLING if view.ended else 200)
+    return part(desk, "swap_steps.html", not view.ended, swap=view)
 
 
 @router.post("/swaps/{swap_id}/rollback", dependencies=[Depends(may_decide)])
@@ -100,5 +82,4 @@ def _page(
         reason=reason,
         nonce=desk.sessions.issue(actor.session, act_of(view)) if offered else "",
     )
-    answer.headers["content-security-policy"] = SCRIPT_POLICY
-    return answer
+    return let_script_in(answer)

@@ -7,7 +7,15 @@ from evidence.records import BatchRecord, EvidenceRecord
 from evolve import journal, views, waiting
 from evolve.journal import HistoryEntry, SwapView
 from evolve.story import Story, candidate_story
-from evolve.views import BatchReport, CandidateDiff, CandidateSummary, PersonView, RunDetail, RunSummary
+from evolve.views import (
+    BatchReport,
+    CandidateDiff,
+    CandidateSummary,
+    PersonView,
+    PopulationView,
+    RunDetail,
+    RunSummary,
+)
 from evolve.waiting import Waiting
 from evolve.web.api.answers import ALWAYS
 from evolve.web.api.asked import (
@@ -85,6 +93,12 @@ def run(request: Request, who: Looking, run_id: Id, asked: EventQuery) -> RunDet
     """As `evolve run status`, with the newest `limit` events after `after_event`."""
     read = desk_of(request).store.read
     return views.get_run(read, run_id, after_event=asked.after_event, max_events=asked.limit)
+
+
+@router.get("/runs/{run_id}/population", dependencies=bare)
+def population(request: Request, who: Looking, run_id: Id) -> PopulationView:
+    """What a run tried: every proposal with its parents, scores, cost and end, as in `evolve run show`."""
+    return views.get_population(desk_of(request).store, run_id)
 
 
 @router.get("/candidates")

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from fastapi.testclient import TestClient
+from web_population import add_population
 from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, field, reset, visiting
 from web_world import IMAGE, PASSPHRASE, World, make_home, make_world
 
@@ -351,6 +352,7 @@ XSS = [
 ]
 ALLOWED = {
     "a",
+    "article",
     "body",
     "button",
     "caption",
@@ -397,6 +399,7 @@ ALLOWED = {
     "table",
     "tbody",
     "td",
+    "tfoot",
     "text",
     "textarea",
     "th",
@@ -438,6 +441,7 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
         with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
             visit = Visit(client, world)
             visit.sign_in()
+            population = f"/runs/{add_population(world, text=hostile)}"
             paths = (
                 "/",
                 "/batches",
@@ -447,6 +451,8 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
                 visit.page,
                 "/history",
                 "/swaps/swap-1",
+                population,
+                *(f"{population}/proposals/{where}" for where in ("1/1", "1/2", "1/3", "2/1", "2/4")),
             )
             for path in paths:
                 answer = client.get(path)

@@ -51,6 +51,7 @@ ASKED = "What is the weather in Oslo, and what is 17 times 23?"
 WRONG = "In Oslo it is 391, and 17 times 23 is 4 °C with light rain."
 RIGHT = "In Oslo it is 4 °C with light rain, and 17 times 23 is 391."
 REASON = "tool_trace: result of call_2 was used for call_1"
+PROPOSING = ("plan", "plan_review", "implement", "code_review", "build")
 EVENT = "trying 42 edits of harness/dispatch.py"
 DIFF = """\
 diff --git a/harness/dispatch.py b/harness/dispatch.py
@@ -482,6 +483,8 @@ def _write_run(
                     run_id=proposal.run_id,
                     iteration=iteration,
                     name=name,
+                    proposal=int(name in PROPOSING),
+                    seconds=7.5,
                     state="done",
                     input_digest="sha256:0",
                     output_blob=put(canonical_json(output)) if output else None,
@@ -499,6 +502,7 @@ def _write_run(
                 run_id=proposal.run_id,
                 batch_id=batch.id,
                 iteration=1,
+                proposal=1,
                 commit=proposal.commit,
                 image=proposal.image,
                 digest=proposal.digest,
@@ -554,6 +558,7 @@ def add_running_run(world: World) -> str:
                 reason="once more",
                 coder="mend",
                 seed=8,
+                seconds=40.0,
                 trials=41,
                 usd_micros=900,
                 tokens=1200,
