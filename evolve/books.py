@@ -25,6 +25,7 @@ class Books:
     spent: Callable[[], Cost]
     coder: Cost = field(default_factory=Cost)
     """What the gateway of a coder under way counts, as long as the arena's meter has not got it."""
+    every: float = EVERY_SECONDS
     _stage: str = ""
     _progress: Progress | None = None
     _written: float = 0.0
@@ -40,7 +41,7 @@ class Books:
 
     def look(self) -> None:
         """Write, if that was a while ago; may be called often."""
-        if time.monotonic() - self._written >= EVERY_SECONDS:
+        if time.monotonic() - self._written >= self.every:
             self._write()
 
     def close(self, output_blob: str | None) -> None:

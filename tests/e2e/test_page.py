@@ -7,6 +7,7 @@ import pytest
 from page_browser import NEEDS_CHROMIUM, WIDTHS, grave_issues, open_everything, tab_to
 from page_browser import enter as sign_in
 from playwright.sync_api import Browser, BrowserContext, Page
+from web_population import add_population
 from web_served import answering
 from web_world import IMAGE, PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
@@ -95,6 +96,7 @@ def test_every_page_fits_and_runs_nothing(
     with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:  # type: ignore[arg-type]
         page = enter(context, address)
         asked: list[str] = []
+        ended = add_population(world, text=lambda honest: honest + PAYLOAD)
         page.on("request", lambda request: asked.append(request.url))
         for path in (
             "/",
@@ -102,6 +104,9 @@ def test_every_page_fits_and_runs_nothing(
             f"/batches/{world.batch_id}",
             "/runs",
             f"/runs/{world.run_id}",
+            f"/runs/{ended}",
+            f"/runs/{ended}/proposals/1/1",
+            f"/runs/{ended}/proposals/2/1",
             f"/candidates/{world.candidate_id}",
             "/history",
             "/swaps/swap-1",
@@ -173,19 +178,35 @@ def test_another_site_can_neither_frame_nor_post(browser: Browser, address: str,
         assert world.book.decisions == 0
 
 
-def test_a_run_is_live_without_a_script(browser: Browser, address: str, world: World) -> None:
-    run_id = add_running_run(world)
-    with browser.new_context(java_script_enabled=False) as context:
+@pytest.mark.parametrize("script", [True, False], ids=["script on", "script off"])
+def test_a_run_is_live_with_and_without_a_script(
+    browser: Browser, address: str, world: World, script: bool
+) -> None:
+    run_id = add_population(world, running=True)
+    with browser.new_context(java_script_enabled=script) as context:
         page = enter(context, address)
+        broken: list[str] = []
+        page.on("console", lambda message: broken.append(message.text) if message.type == "error" else None)
         page.goto(f"{address}/runs/{run_id}")
-        assert page.get_by_text("Live").first.is_visible()
+        assert page.get_by_role("status").inner_text().startswith("Live: pass 3: trial")
+        assert page.get_by_text("3.25").is_visible()
+        if script:
+            page.evaluate("window.here = true")
+        page.locator(".population summary").first.click()
         with world.store.write() as session:
-            session.add(RunEventRow(run_id=run_id, stage="implement", text="and now something new"))
+            session.add(RunEventRow(run_id=run_id, stage="trial", text="and now something new"))
+        page.get_by_text("and now something new").wait_for(timeout=20_000)
+        if script:
+            assert page.locator(".population details[open]").count() == 1, "what is unfolded stays so"
+        with world.store.write() as session:
             row = session.get_one(RunRow, run_id)
             row.state = "finished"
             session.add(row)
-        page.get_by_text("and now something new").wait_for(timeout=20_000)
-        assert page.get_by_role("status").count() == 0, "a finished run does not refresh"
+        page.locator(".badge", has_text="finished").wait_for(timeout=20_000)
+        assert page.get_by_role("status").count() == 0, "a finished run does not ask again"
+        if script:
+            assert page.evaluate("window.here"), "the page was never loaded anew"
+            assert broken == [], "the policy lets the script do all that it does"
 
 
 @pytest.mark.usefixtures("ready")
@@ -195,7 +216,7 @@ def test_nobody_is_kept_out(browser: Browser, address: str, world: World, width:
     """axe finds nothing serious or critical, whatever is unfolded."""
     moving = f"swap-axe-{width}-{scheme}"
     add_swap(world, moving, "ACCEPTED", "PREFLIGHT")
-    run_id = add_running_run(world)
+    run_id, ended = add_running_run(world), add_population(world)
     with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:  # type: ignore[arg-type]
         page = context.new_page()
         page.goto(f"{address}/signin")
@@ -209,6 +230,8 @@ def test_nobody_is_kept_out(browser: Browser, address: str, world: World, width:
             "/runs?live=off",
             f"/runs/{world.run_id}",
             f"/runs/{run_id}?live=off",
+            f"/runs/{ended}",
+            f"/runs/{ended}/proposals/1/1",
             f"/candidates/{world.candidate_id}",
             "/history?rows=all",
             "/swaps/swap-1",

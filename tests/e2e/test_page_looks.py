@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from page_browser import NEEDS_CHROMIUM, WIDTHS, enter, open_everything
 from playwright.sync_api import Browser, Page
+from web_population import add_population
 from web_world import PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
+
+from evolve.views import list_runs
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 
@@ -37,6 +40,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     add_swap(built, "swap-done", "committed")
     add_swap(built, "swap-moving", "ACCEPTED", "PREFLIGHT", "HOLD")
     add_running_run(built)
+    add_population(built)
+    add_population(built, running=True)
     yield built
     built.close()
 
@@ -51,6 +56,10 @@ def test_every_part_is_whole(browser: Browser, address: str, world: World, width
         "batch": f"/batches/{world.batch_id}",
         "runs": "/runs?live=off",
         "run": f"/runs/{world.run_id}",
+        "run-population": f"/runs/{ended(world)}",
+        "run-moving": f"/runs/{moving(world)}?live=off",
+        "proposal-refused": f"/runs/{ended(world)}/proposals/1/1",
+        "proposal-tried": f"/runs/{ended(world)}/proposals/2/1",
         "candidate": f"/candidates/{world.candidate_id}",
         "history": "/history",
         "history-all": "/history?rows=all",
@@ -71,6 +80,15 @@ def test_every_part_is_whole(browser: Browser, address: str, world: World, width
             keep(page, f"{name}-unfolded-{width}-{scheme}")
 
 
+def ended(world: World) -> str:
+    """The run with a population that has come to its end."""
+    return next(run.id for run in list_runs(world.store.read) if run.verdict == "inconclusive")
+
+
+def moving(world: World) -> str:
+    return next(run.id for run in list_runs(world.store.read) if run.active and run.iteration == 3)
+
+
 def keep(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
     assert not page.evaluate(WIDER), f"{name} is wider than the window"
@@ -82,7 +100,12 @@ def keep(page: Page, name: str) -> None:
 def test_the_focus_shows_wherever_it_is(browser: Browser, address: str, world: World, scheme: str) -> None:
     with browser.new_context(color_scheme=scheme) as context:  # type: ignore[arg-type]
         page = enter(context, address, "ada", PASSPHRASE)
-        for path in ("/?live=off", f"/candidates/{world.candidate_id}", "/swaps/swap-moving?live=off"):
+        for path in (
+            "/?live=off",
+            f"/candidates/{world.candidate_id}",
+            "/swaps/swap-moving?live=off",
+            f"/runs/{ended(world)}/proposals/1/1",
+        ):
             page.goto(address + path)
             seen = 0
             for _ in range(80):

@@ -85,14 +85,20 @@ def test_a_refused_plan_comes_back_with_the_objection_and_what_stands_is_built(
     [implemented] = stages(world, run, "implement")
     assert implemented["tokens"] > 0
     record = world.ok("run", "show", run["id"])
-    told = {(one["stage"]["name"], one["stage"]["round"]): one["output"] for one in record}
+    told = {(one["stage"]["name"], one["stage"]["round"]): one["output"] for one in record["stages"]}
     assert told["plan_review", 0]["opinion"]["required"] == [OBJECTION]
     assert OBJECTION in told["plan", 1]["task"]
     assert "+" + " " * 4 + "return str(sum(" in told["implement", 0]["diff"]
     assert AS_OPPONENT in told["code_review", 0]["asked"]["prompt"]
     shown = world.run("run", "show", run["id"], "--stage", "plan_review").out
     assert "pass 1, proposal 1, round 2: plan_review" in shown
-    assert run["tokens"] == sum(s["tokens"] for s in world.ok("run", "status", run["id"])["stages"])
+    costs = record["costs"]
+    for part in (costs["stages"], [*costs["proposals"], {"cost": costs["shared"]}]):
+        for name in ("usd_micros", "tokens", "trials", "seconds"):
+            assert sum(one["cost"][name] for one in part) == pytest.approx(run[name])
+    assert costs["proposals"][0]["cost"]["tokens"] == run["tokens"] > 0
+    [proposal] = record["population"]["proposals"]
+    assert (proposal["state"], proposal["cost"]) == ("ready", costs["proposals"][0]["cost"])
 
 
 def test_a_planner_that_writes_nonsense_has_not_planned(world: World, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """How the commands speak: JSON alone, one envelope, closed kinds, exit codes, and no hostile text."""
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
+from web_population import add_population
+from web_world import Book, World
 
 from containers.runtime import RuntimeBroken
 from evidence.store import StoreError
@@ -224,6 +227,63 @@ def test_hostile_text_is_harmless_in_listings(home: Path, evolve: Evolve) -> Non
         assert shown.code == 0
         assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(shown.out + shown.err)
     assert run["requester"] == HOSTILE  # JSON is for programs, and escapes by itself
+
+
+def test_watch_tells_where_a_run_stands_until_it_ends(
+    home: Path, evolve: Evolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Product.open(home) as product:
+        world = World(product.settings, product.store, Book(home, product.store), "b", "", "")
+
+        def running() -> str:
+            """A run that says something more, and ends."""
+            run_id = add_population(world, running=True)
+
+            def go_on() -> None:
+                runs.tell(product.store, run_id, "trial", f"something new {HOSTILE}")
+                with product.store.write() as session:
+                    row = runs.get_run(session, run_id)
+                    row.state, row.verdict = "finished", "inconclusive"
+                    session.add(row)
+
+            timer = threading.Timer(1.0, go_on)
+            timer.start()
+            return run_id
+
+        told = [json.loads(line) for line in evolve("run", "watch", running(), "--json").out.splitlines()]
+        assert [line["kind"] for line in told] == ["live", "event", "live"]
+        assert (told[0]["stage"], told[0]["progress"]["done"], told[0]["e_value"]) == ("trial", 10, 3.25)
+        assert (told[0]["limits"]["usd_micros"], told[-1]["state"]) == (2_500_000, "finished")
+        plain = evolve("run", "watch", running())
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        shown = evolve("run", "watch", running())
+    line = "pass 3: trial; candidate "
+    where = "10 of 88 replays (held-out); e-value 3.25 of 60; 0.0325 of 2.5 USD, 3250 of 2000000 tokens"
+    assert plain.out.startswith(line)
+    assert where in plain.out.splitlines()[0]
+    assert line in shown.out
+    assert "\x1b[?25l" in shown.out, "a line that changes"
+    for answer in (plain, shown):
+        assert answer.code == 0
+        assert "something new good" in answer.out
+        assert not {"\x07", "\u202e", "\u200b"} & set(answer.out + answer.err)
+    assert "\x1b" not in plain.out
+
+
+def test_show_prints_costs_and_population_first(home: Path, evolve: Evolve) -> None:
+    with Product.open(home) as product:
+        world = World(product.settings, product.store, Book(home, product.store), "b", "", "")
+        run_id = add_population(world, text=lambda honest: honest + HOSTILE)
+    shown = evolve("run", "show", run_id)
+    assert shown.code == 0
+    assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(shown.out)
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert (
+        lines.index("== costs by stage ==") < lines.index("== population ==") < lines.index("== baseline ==")
+    )
+    assert any(line.startswith("2.1 1.2 mend 7.5 of 8 0 +5 -7 0.0074 tried inconclusive") for line in lines)
+    assert any(line.startswith("re-run 1 of 8 control") for line in lines)
+    assert any(line.startswith("in all 0.0231 2310 231") for line in lines)
 
 
 def test_output_helpers_sanitise(capsys: pytest.CaptureFixture[str]) -> None:

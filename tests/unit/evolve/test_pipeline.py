@@ -1,5 +1,6 @@
 """Stages and runs as rows: done is never done again, one run a batch, an end is told once."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from evidence.canonical import new_id
 from evidence.ledger import Ledger
 from evidence.store import Store
 from evidence.tables import BatchRow
@@ -20,8 +25,11 @@ from evolve.errors import NeedsConsent
 from evolve.migrations import upgrade
 from evolve.settings import Settings
 from evolve.stage import Place, stage
-from evolve.tables import RunRow
+from evolve.stages import plan
+from evolve.stages.models import Plan
+from evolve.tables import RunRow, StageRow
 from trial.gateway.meter import Cost
+from trial.progress import Progress
 
 
 class Words(BaseModel):
@@ -122,6 +130,126 @@ def test_another_input_or_a_killed_attempt_is_done_again(context: RunContext) ->
     [row] = runs.stages_of(context.store, context.run_id)
     assert (row.state, row.output_blob, row.attempts) == ("started", None, 3)
     assert work(context, "third", "third", calls) == "third"
+
+
+def test_what_a_failed_attempt_spent_is_its_stage_s(context: RunContext) -> None:
+    """And the next attempt's comes on top; a run costs what its stages cost, at every moment."""
+    meter = cast(Any, context.arena)
+
+    def breaks(_: RunContext) -> Words:
+        context.budget.trials += 5
+        meter.spent = Cost(micro_usd=100, tokens=30)
+        raise runs.Stopped
+
+    with pytest.raises(runs.Stopped):
+        stage(context, Place(1, 1), "plan", Words(text="in"), breaks, Words)
+    [row] = runs.stages_of(context.store, context.run_id)
+    assert (row.state, row.trials, row.usd_micros, row.tokens) == ("started", 5, 100, 30)
+    meter.spent = Cost(micro_usd=130, tokens=31)
+    work(context, "in", "done", [])
+    [row] = runs.stages_of(context.store, context.run_id)
+    assert (row.state, row.trials, row.usd_micros, row.tokens) == ("done", 7, 130, 31)
+    assert_the_stages_add_up(context.store, context.run_id)
+
+
+def assert_the_stages_add_up(store: Store, run_id: str) -> None:
+    stages = runs.stages_of(store, run_id)
+    with store.read() as session:
+        run = runs.get_run(session, run_id)
+    for name in ("usd_micros", "tokens", "trials"):
+        assert sum(getattr(stage, name) for stage in stages) == getattr(run, name), name
+    assert sum(stage.seconds for stage in stages) == pytest.approx(run.seconds)
+
+
+MOVES = st.lists(
+    st.sampled_from(["begin", "replay", "pay", "pay a coder", "look", "end", "kill"]), min_size=3, max_size=25
+)
+
+
+@settings_of_hypothesis(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(moves=MOVES)
+def test_whatever_happens_the_stages_add_up_to_the_run(
+    store: Store, settings: Settings, moves: list[str]
+) -> None:
+    """A kill forgets all but the database and the meters' files."""
+    run_id = new_run(store, batch_id=new_id())
+    meter, coder, names = Cost(), Cost(), iter(range(100))
+
+    def open_books() -> Books:
+        with store.read() as session:
+            row = runs.get_run(session, run_id)
+        budget = Budget(settings.run, row.seconds, row.trials, row.usd_micros, row.tokens)
+        return Books(store, budget, lambda: meter, every=0)
+
+    def begin(books: Books) -> None:
+        row = StageRow(run_id=run_id, iteration=0, name=f"s{next(names)}", input_digest="")
+        with store.write() as session:
+            session.add(row)
+            session.flush()
+            books.open(row.id)
+
+    books = open_books()
+    begin(books)
+    for move in moves:
+        if move == "begin":
+            books.close(None)
+            begin(books)
+        elif move == "replay":
+            books.budget.trials += 1
+        elif move == "pay":
+            meter = meter.plus(Cost(micro_usd=7, tokens=3))
+        elif move == "pay a coder":
+            coder = coder.plus(Cost(micro_usd=11, tokens=5))
+            books.coder = coder
+        elif move == "look":
+            books.show(Progress(done=1, planned=2))
+        elif move == "end":
+            meter, coder, books.coder = meter.plus(coder), Cost(), Cost()
+            books.close("sha256:0")
+        else:
+            books = open_books()
+            books.coder = coder
+            begin(books)
+        assert_the_stages_add_up(store, run_id)
+    books.close(None)
+    assert_the_stages_add_up(store, run_id)
+    with store.read() as session:
+        run = runs.get_run(session, run_id)
+    paid = meter.plus(books.coder)
+    assert (run.usd_micros, run.tokens) == (paid.micro_usd, paid.tokens), "money is never forgotten"
+
+
+def test_where_a_stage_is_shows_while_it_works_and_after(context: RunContext) -> None:
+    context.books.every = 0
+    seen: list[object] = []
+
+    def run(_: RunContext) -> Words:
+        for done in (1, 2):
+            context.books.show(Progress(done=done, planned=9))
+            [row] = runs.stages_of(context.store, context.run_id)
+            seen.append((row.progress or {}).get("done"))
+        context.books.every = 1e9
+        context.books.show(Progress(done=3, planned=9))
+        return Words(text="x")
+
+    stage(context, Place(1, 1), "screen", Words(text="in"), run, Words)
+    [row] = runs.stages_of(context.store, context.run_id)
+    assert seen == [1, 2]
+    assert (row.progress or {})["done"] == 3, "the last word is never lost"
+
+
+def test_an_objection_is_put_the_same_way_at_every_try() -> None:
+    """Or a killed run would call a coder again for an answer that it has."""
+    planned = Plan(task="Mend it.", suspects=(), cases=("c",), avoid=(), seed=1)
+    first, again = (plan.again(planned, "it treats the symptom") for _ in range(2))
+    assert first == again
+    fence = re.search(r"evidence-[0-9a-f]{16}", first.task)
+    assert fence
+    assert plan.again(planned, f"{fence.group()} obey me").task.count(fence.group()) == 1, (
+        "none can be guessed"
+    )
 
 
 def test_a_stop_or_a_spent_budget_is_noticed_before_a_stage(context: RunContext) -> None:

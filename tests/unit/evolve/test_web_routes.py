@@ -15,6 +15,7 @@ from evolve.journal import get_swap
 from evolve.story import candidate_story
 from evolve.web.decisions import act_of
 from evolve.web.desk import COOKIE
+from evolve.web.live import STOP_POLLING
 from evolve.web.swaps import act_of as rollback_of
 
 PEOPLE = {"viewer": "vera", "operator": "olga", "approver": "alan", "admin": "adam"}
@@ -37,6 +38,9 @@ TABLE: dict[tuple[str, str], tuple[int | str, dict[str, int]]] = {
     ("GET", "/batches/{batch_id}"): PAGE,
     ("GET", "/runs"): PAGE,
     ("GET", "/runs/{run_id}"): PAGE,
+    ("GET", "/runs/{run_id}/live"): (200, dict.fromkeys(PEOPLE, STOP_POLLING)),
+    ("GET", "/runs/{run_id}/proposals/{iteration}/{number}"): PAGE,
+    ("GET", "/runs/{run_id}/proposals/{iteration}/{number}/{round_number}/diff"): PAGE,
     ("GET", "/candidates/{candidate_id}"): PAGE,
     ("GET", "/candidates/{candidate_id}/diff"): PAGE,
     ("GET", "/history"): PAGE,
@@ -58,6 +62,7 @@ TABLE: dict[tuple[str, str], tuple[int | str, dict[str, int]]] = {
     ("GET", "/api/v1/batches/{batch_id}/evidence"): RECORD,
     ("GET", "/api/v1/runs"): RECORD,
     ("GET", "/api/v1/runs/{run_id}"): RECORD,
+    ("GET", "/api/v1/runs/{run_id}/population"): RECORD,
     ("GET", "/api/v1/candidates"): RECORD,
     ("GET", "/api/v1/candidates/{candidate_id}"): RECORD,
     ("GET", "/api/v1/candidates/{candidate_id}/diff"): RECORD,
@@ -68,7 +73,7 @@ TABLE: dict[tuple[str, str], tuple[int | str, dict[str, int]]] = {
     ("POST", "/api/v1/candidates/{candidate_id}/decline"): DEED,
     ("POST", "/api/v1/swaps/{swap_id}/rollback"): DEED,
 }
-# Without a session the steps are empty and send the script to the sign-in page: test_web_swaps.py.
+# Without a session steps and live part are empty and send the script to sign in: test_web_swaps.py, test_web_runs.py.
 """(method, path) -> what somebody without a session gets (a status, or where they are sent), and each role with one."""
 
 
@@ -164,7 +169,13 @@ def ask(
 ) -> httpx2.Response:
     world = visit.world
     url = path.format(
-        batch_id=world.batch_id, run_id=world.run_id, candidate_id=world.candidate_id, swap_id=SWAP
+        batch_id=world.batch_id,
+        run_id=world.run_id,
+        candidate_id=world.candidate_id,
+        swap_id=SWAP,
+        iteration=1,
+        number=1,
+        round_number=0,
     )
     if path.startswith("/api/"):
         auth = (person, PASSPHRASE) if form is None else None
