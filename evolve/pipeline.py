@@ -51,8 +51,7 @@ def _passes(context: RunContext, population: Population) -> Decided:
     start = Place()
     known = stage(context, start, "baseline", context.batch, baseline.run, Baseline)
     if not known.failing:
-        reason = "no visible case fails on the baseline any more"
-        return Decided(word="needs_work", reasons=(reason,), candidate_id=None, final=True)
+        return verdict.nothing_fails(known)
     located = stage(context, start, "locate", known, partial(locate.run, known=known), Located, shared=True)
     field = stage(
         context, start, "controls", known, partial(controls.run, known=known), Controls, shared=True
@@ -86,7 +85,7 @@ def _try_the_leader(
     if chosen.leader is None:
         if chosen.order:
             lucky = Evaluated(
-                word="needs_work", reasons=(chosen.reason,), candidate_id=None, gained=(), lost=()
+                word=chosen.word, reasons=(chosen.reason,), candidate_id=None, gained=(), lost=()
             )
             population.add_answer(lucky, place.words)
         return None

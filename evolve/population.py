@@ -43,13 +43,11 @@ class Population:
             files=candidate.files,
         )
         self.entries.append(entry)
-        reason = f"mends {len(entry.mended)} of {len(entry.scores)} visible cases"
-        reason += f" and breaks {len(entry.lost)}" if entry.lost else ""
+        reason = _shown(entry)
         self.lessons.append(f"{entry.id} by {entry.coder} in {', '.join(entry.files)}: {reason}")
         if entry.lost or not entry.mended:
-            refused = Evaluated(
-                word="needs_work", reasons=(reason,), candidate_id=None, gained=(), lost=entry.lost
-            )
+            word = "needs_work" if entry.scores else "inconclusive"
+            refused = Evaluated(word=word, reasons=(reason,), candidate_id=None, gained=(), lost=entry.lost)
             self.seen.append(refused)
 
     def built(self, candidate_id: str) -> Built:
@@ -84,6 +82,13 @@ class Population:
     def best(self) -> Evaluated | None:
         """The best candidate that was tried, never merely the last."""
         return best_of(self.seen)
+
+
+def _shown(entry: Entry) -> str:
+    if not entry.scores:
+        return "not measured: the arena broke every visible case that it should mend"
+    breaks = f" and breaks {len(entry.lost)}" if entry.lost else ""
+    return f"mends {len(entry.mended)} of {len(entry.scores)} visible cases{breaks}"
 
 
 def best_of(seen: list[Evaluated]) -> Evaluated | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True)
 class Entry:
-    """`scores`: visible case that failed on the baseline -> share of this candidate's replays that passed, in [0, 1]."""
+    """`scores`: visible case that failed on the baseline -> share of this candidate's valid replays that passed, in
+    [0, 1]. A case that the arena broke is not in it."""
 
     id: str
     iteration: int
@@ -38,3 +40,14 @@ class Entry:
     def mended(self) -> frozenset[str]:
         """Cases that passed in every replay."""
         return frozenset(case for case, share in self.scores.items() if share == 1.0)
+
+
+def lead(one: Mapping[str, float], other: Mapping[str, float]) -> Fraction | None:
+    """How much more of a case `one` passes than `other`, in the mean over what was scored on both sides; None where
+    nothing was, which makes neither of them better."""
+    both = one.keys() & other.keys()
+    return (
+        sum(Fraction(one[case]) - Fraction(other[case]) for case in both) / Fraction(len(both))
+        if both
+        else None
+    )

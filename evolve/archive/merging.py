@@ -7,7 +7,7 @@ from evolve.archive.entry import Entry
 
 
 def worth_merging(entries: Sequence[Entry], most: int = 2) -> list[tuple[Entry, Entry]]:
-    """Pairs of which each mends a case that the other does not, the most cases together first.
+    """Pairs of which each mends a case that the other was seen not to, the most cases together first.
 
     Whether their changes fit into one tree is for git to say. Who loses a case or was caught cheating is not
     merged, and no pair twice.
@@ -17,9 +17,7 @@ def worth_merging(entries: Sequence[Entry], most: int = 2) -> list[tuple[Entry, 
     pairs = [
         (one, other)
         for one, other in combinations(able, 2)
-        if one.mended - other.mended
-        and other.mended - one.mended
-        and frozenset((one.id, other.id)) not in known
+        if _adds(one, other) and _adds(other, one) and frozenset((one.id, other.id)) not in known
     ]
     pairs.sort(
         key=lambda pair: (
@@ -30,3 +28,7 @@ def worth_merging(entries: Sequence[Entry], most: int = 2) -> list[tuple[Entry, 
         )
     )
     return pairs[:most]
+
+
+def _adds(one: Entry, other: Entry) -> bool:
+    return any(other.scores.get(case, 1.0) < 1.0 for case in one.mended)

@@ -1,15 +1,17 @@
-"""Who leads: non-dominated sorting over gain, losses, size of the change and cost, by DEAP.
+"""Who leads: non-dominated sorting over lead, losses, size of the change and cost, by DEAP. The lead is how much more an
+entry mends than the others, each compared on what was scored for both.
 
-K. Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002). Within a front the larger gain goes
+K. Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002). Within a front the larger lead goes
 first: a smaller change that mends less is worth keeping as a parent, not trying first.
 """
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from deap import base, tools
 
-from evolve.archive.entry import Entry
+from evolve.archive.entry import Entry, lead
 
 
 class _Merit(base.Fitness):  # type: ignore[misc]
@@ -19,26 +21,23 @@ class _Merit(base.Fitness):  # type: ignore[misc]
 class _Individual:
     """What DEAP sorts: anything with a `fitness`."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, others: Sequence[Entry]) -> None:
         self.entry = entry
-        self.fitness: Any = _Merit((entry.gain, len(entry.lost), entry.lines, entry.micro_usd))
+        leads = [one for other in others if (one := lead(entry.scores, other.scores)) is not None]
+        self.lead = sum(leads, Fraction()) / max(1, len(leads))
+        self.fitness: Any = _Merit((self.lead, len(entry.lost), entry.lines, entry.micro_usd))
 
-
-def fronts(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Entries in fronts of which none is better in every respect than another; the best front first."""
-    individuals = [_Individual(entry) for entry in entries]
-    if not individuals:
-        return []
-    return [
-        [individual.entry for individual in front]
-        for front in tools.sortNondominated(individuals, len(individuals))
-    ]
+    @property
+    def order(self) -> tuple[Fraction, int, int, int, str]:
+        entry = self.entry
+        return -self.lead, len(entry.lost), entry.lines, entry.micro_usd, entry.id
 
 
 def rank(entries: Iterable[Entry]) -> Sequence[Entry]:
     """Best first; the same entries in any order give the same ranking."""
-    return [entry for front in fronts(entries) for entry in sorted(front, key=_order)]
-
-
-def _order(entry: Entry) -> tuple[float, int, int, int, str]:
-    return -entry.gain, len(entry.lost), entry.lines, entry.micro_usd, entry.id
+    every = list(entries)
+    if not every:
+        return []
+    individuals = [_Individual(entry, every) for entry in every]
+    fronts = tools.sortNondominated(individuals, len(individuals))
+    return [one.entry for front in fronts for one in sorted(front, key=lambda one: one.order)]

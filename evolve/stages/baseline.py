@@ -8,17 +8,22 @@ from trial.plan import Job, TrialCase
 
 
 def run(context: RunContext) -> Baseline:
-    failing, passing, reasons = [], [], {}
+    failing, passing, unmeasured, reasons = [], [], [], {}
     for trial in context.replay(jobs(context, context.batch.visible)):
         if trial.outcome == "fail":
             failing.append(trial.case_id)
             reasons[trial.case_id] = trial.reason
         elif trial.outcome == "pass":
             passing.append(trial.case_id)
+        else:
+            unmeasured.append(trial.case_id)
+            reasons[trial.case_id] = trial.reason
     context.say(
         "baseline", f"{len(failing)} of {len(context.batch.visible)} visible cases fail on the live image"
     )
-    return Baseline(failing=tuple(failing), passing=tuple(passing), reasons=reasons)
+    return Baseline(
+        failing=tuple(failing), passing=tuple(passing), reasons=reasons, unmeasured=tuple(unmeasured)
+    )
 
 
 def jobs(context: RunContext, cases: Sequence[TrialCase], *, seed: int | None = None) -> list[Job]:

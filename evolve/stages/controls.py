@@ -4,12 +4,13 @@
 from evolve.context import RunContext
 from evolve.stages.baseline import jobs
 from evolve.stages.models import Baseline, Controls
+from evolve.stages.scores import scores_of
 
 
 def run(context: RunContext, known: Baseline) -> Controls:
     failing = [case for case in context.batch.visible if case.id in known.failing]
     again = context.replay(jobs(context, failing, seed=context.seed + 1))
-    scores = {trial.case_id: float(trial.outcome == "pass") for trial in again}
+    scores = scores_of(again)
     lucky = sum(scores.values())
     if lucky:
         context.say(

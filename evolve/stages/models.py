@@ -26,6 +26,8 @@ class Baseline(Stored):
     failing: tuple[str, ...]
     passing: tuple[str, ...]
     reasons: dict[str, str]
+    unmeasured: tuple[str, ...] = ()
+    """Cases that the arena broke, however often they were retried."""
 
 
 class Located(Stored):
@@ -35,7 +37,8 @@ class Located(Stored):
 
 
 class Controls(Stored):
-    """Failing visible case -> score of the baseline when it is asked again; as it is, it scores nothing on these."""
+    """Failing visible case -> score of the baseline when it is asked again; as it is, it scores nothing on these. What the
+    arena broke is left out."""
 
     rerun: dict[str, float]
 
@@ -162,7 +165,8 @@ class Built(Stored):
 
 
 class Screened(Stored):
-    """A candidate on the visible cases. `scores`: failing case -> 1.0 when it passes; `lost`: passing ones that fail."""
+    """A candidate on the visible cases. `scores`: failing case -> 1.0 when it passes; `lost`: passing ones that fail. What
+    the arena broke is in neither."""
 
     scores: dict[str, float]
     lost: tuple[str, ...]
@@ -185,6 +189,8 @@ class Selected(Stored):
     scores: dict[str, dict[str, float]]
     reason: str
     """Why nobody leads."""
+    word: str = "needs_work"
+    """What that makes of the pass."""
 
 
 class Tried(Stored):

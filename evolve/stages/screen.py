@@ -7,23 +7,26 @@ from evidence.cases import VisibleCase
 from evolve import runs
 from evolve.context import RunContext
 from evolve.stages.models import Baseline, Built, Screened
+from evolve.stages.scores import scores_of
 from trial.plan import Job
 
 
 def run(context: RunContext, known: Baseline, built: Built) -> Screened:
-    """Failing cases first; a candidate that mends none of them is not worth the rest."""
+    """Failing cases first; a candidate that mends none of them is not worth the rest. One without a score is not refused:
+    it was not measured."""
     failing = [case for case in context.batch.visible if case.id in known.failing]
     passing = [case for case in context.batch.visible if case.id in known.passing]
     tried = list(context.replay(jobs(built.candidate.image, failing, context.seed)))
-    scores = {trial.case_id: float(trial.outcome == "pass") for trial in tried}
-    useless = not any(scores.values())
-    rest = [] if useless else list(context.replay(jobs(built.candidate.image, passing, context.seed)))
+    scores = scores_of(tried)
+    mends = any(scores.values())
+    rest = list(context.replay(jobs(built.candidate.image, passing, context.seed))) if mends else []
     lost = tuple(trial.case_id for trial in rest if trial.outcome == "fail")
-    if useless or lost:
+    if (scores and not mends) or lost:
         _refuse(context, built)
     context.say(
         "screen",
-        f"mends {sum(scores.values()):.0f} of {len(scores)} failing visible cases, loses {len(lost)}",
+        f"mends {sum(scores.values()):.0f} of {len(scores)} failing visible cases, loses {len(lost)}"
+        + (f"; the arena broke {broken}" if (broken := len(failing) - len(scores)) else ""),
     )
     reasons = {trial.case_id: trial.reason for trial in (*tried, *rest) if trial.outcome != "pass"}
     return Screened(scores=scores, lost=lost, reasons=reasons)

@@ -4,7 +4,7 @@ from evidence import batch as batches
 from evolve import runs
 from evolve.context import RunContext
 from evolve.population import best_of
-from evolve.stages.models import Built, Decided, Evaluated, Tried
+from evolve.stages.models import Baseline, Built, Decided, Evaluated, Tried
 
 
 def run(context: RunContext, built: Built, result: Tried, seen: Evaluated) -> Decided:
@@ -19,6 +19,17 @@ def run(context: RunContext, built: Built, result: Tried, seen: Evaluated) -> De
     context.say("verdict", f"{report.verdict}: {'; '.join(report.reasons)}", e_value=report.e_value)
     final = report.verdict in ("converged", "out_of_budget")
     return Decided(word=report.verdict, reasons=report.reasons, candidate_id=built.candidate.id, final=final)
+
+
+def nothing_fails(known: Baseline) -> Decided:
+    """There is nothing to mend, as far as the arena let us see."""
+    word, reason = "needs_work", "no visible case fails on the baseline any more"
+    if known.unmeasured:
+        word = "inconclusive"
+        reason = (
+            f"the arena broke {len(known.unmeasured)} visible cases: {known.reasons[known.unmeasured[0]]}"
+        )
+    return Decided(word=word, reasons=(reason,), candidate_id=None, final=True)
 
 
 def plateau(seen: list[Evaluated]) -> Decided:

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolve.archive import Entry, choose_parent, rank, worth_merging
+from evolve.archive import Entry, choose_parent, lead, rank, worth_merging
 from evolve.archive.parents import novelty
 
 CASES = ("a", "b", "c", "d")
@@ -73,6 +74,23 @@ def test_no_one_stands_before_somebody_better_and_order_of_arrival_does_not_matt
     shuffled = list(entries)
     shuffler.shuffle(shuffled)
     assert names(rank(shuffled)) == names(order)
+
+
+PARTS = st.dictionaries(st.sampled_from(CASES), SHARES)
+
+
+@given(PARTS, PARTS, st.integers(1, 3), st.integers(1, 3))
+def test_what_one_side_alone_was_scored_on_makes_nobody_better(
+    one: dict[str, float], other: dict[str, float], lines: int, others: int
+) -> None:
+    both = one.keys() & other.keys()
+    a, b = entry("a", scores=one, lines=lines), entry("b", scores=other, lines=others)
+    cut = [replace(e, scores={case: e.scores[case] for case in both}) for e in (a, b)]
+    assert names(rank([a, b])) == names(rank(cut))
+    assert (lead(one, other) is None) == (not both)
+    for first, second in ((a, b), (b, a)):
+        if any(first in pair for pair in worth_merging([a, b])):
+            assert any(second.scores.get(case, 1.0) < 1.0 for case in first.mended)
 
 
 def test_of_two_that_neither_beats_the_other_the_larger_gain_leads() -> None:
