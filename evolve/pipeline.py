@@ -14,8 +14,18 @@ from evolve.context import RunContext
 from evolve.population import Population
 from evolve.proposal import merge, propose
 from evolve.stage import Place, stage
-from evolve.stages import baseline, controls, evaluate, locate, select, trial, verdict
-from evolve.stages.models import Baseline, Controls, Decided, Evaluated, Located, Selected, Tried
+from evolve.stages import baseline, controls, evaluate, locate, right_answer, select, trial, verdict
+from evolve.stages.models import (
+    Baseline,
+    Controls,
+    Decided,
+    Evaluated,
+    Failing,
+    Located,
+    RightAnswers,
+    Selected,
+    Tried,
+)
 
 
 def execute(context: RunContext) -> str:
@@ -56,6 +66,11 @@ def _passes(context: RunContext, population: Population) -> Decided:
     field = stage(
         context, start, "controls", known, partial(controls.run, known=known), Controls, shared=True
     )
+    given = Failing(baseline=known, controls=field)
+    shown = stage(context, start, "right_answer", given, partial(right_answer.run, given=given), RightAnswers)
+    limit = verdict.limit_model(shown, population.entries)
+    if limit is not None and context.settings.run.stop_at_limit:
+        return limit
     for iteration in range(1, context.settings.run.iterations + 1):
         for number in range(1, context.settings.run.candidates + 1):
             propose(context, Place(iteration, number), known, located, population)
@@ -65,7 +80,7 @@ def _passes(context: RunContext, population: Population) -> Decided:
         decided = _try_the_leader(context, iteration, field, population)
         if decided is not None and decided.final:
             return decided
-    return verdict.plateau(population.seen)
+    return verdict.plateau(population.seen, verdict.limit_model(shown, population.entries))
 
 
 def _try_the_leader(

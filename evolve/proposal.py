@@ -25,7 +25,7 @@ from evolve.stages.models import (
     Screened,
 )
 
-ENDS_RUN = ("limit_architecture", "limit_model")
+ENDS_RUN = ("limit_architecture",)
 """Answers of a review that no other proposal could change."""
 
 

@@ -181,6 +181,8 @@ class RunSection(Section):
     """Plans that a proposal may hand in before its review gives it up."""
     code_rounds: Annotated[int, Field(ge=1, le=8)] = 1
     """Changes that a proposal may hand in before its review gives it up."""
+    stop_at_limit: bool = True
+    """End as `limit_model` before a coder is paid when every failing visible case is shown to be the model's."""
     max_usd: Annotated[float, Field(ge=0)] = 5.0
     """Money that a run may spend on models."""
     max_tokens: Annotated[int, Field(ge=0)] = 2_000_000

@@ -189,6 +189,7 @@ class Arena:
                 limits=how.limits,
                 stop=how.stop,
                 at_once=job.at_once,
+                right=job.right,
             )
             value = use(job, replay)
             sound = True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evidence.cases import HeldOutCase, RegressionCase, SealedBatch, VisibleCase
+from trial.gateway.right_answer import RightAnswer
 from trial.honeypot import HoneypotCase
 from trial.report import Arm, Split
 
@@ -27,6 +28,8 @@ class Job:
     """What a replay may draw from; the same for both arms of a pair."""
     at_once: int = 1
     """Sessions that are replayed side by side."""
+    right: RightAnswer | None = None
+    """Said in the model's place in the case's own turn."""
 
     @property
     def split(self) -> Split:

@@ -19,6 +19,7 @@ from containers.shard import COVERAGE_FILE, UNKNOWN, ServiceFailed, Shard, Used
 from containers.substrate import SubstrateManifest
 from evidence.cases import CaseContent, RecordedCall, RecordedTurn
 from trial.gateway import ReplayGateway
+from trial.gateway.right_answer import RightAnswer
 from trial.turns import ReplayedTurn, Stop, send_turn
 
 MAX_EVENTS = 16 << 20
@@ -81,12 +82,14 @@ def replay_case(
     limits: ReplayLimits | None = None,
     stop: Stop | None = None,
     at_once: int = 1,
+    right: RightAnswer | None = None,
 ) -> Replay:
     """Fresh state, the prelude's turns in order, then the turn; ended and exported. `at_once`: so many sessions side by
-    side, each in order. Raises RuntimeBroken, and Stopped when `stop` was set meanwhile."""
+    side, each in order. `right`: what answers the own turn's model calls. Raises RuntimeBroken, and Stopped when
+    `stop` was set meanwhile."""
     stop = stop or Stop()
     limits = limits or ReplayLimits()
-    gateway.load(case)
+    gateway.load(case, right)
     turns: list[ReplayedTurn] = []
     died, own_from = "", None
 

@@ -51,6 +51,11 @@ def list_runs(batch_id: str | None, as_json: bool) -> None:
 @click.option("--reviewer", help="A name under [coders]: who argues against each plan and change.")
 @click.option("--candidates", type=click.IntRange(1, 16), help="Proposals of one pass.")
 @click.option("--iterations", type=click.IntRange(1, 20), help="Passes at most.")
+@click.option(
+    "--stop-at-limit/--no-stop-at-limit",
+    default=None,
+    help="End before a coder is paid where every failure is shown to be the model's.",
+)
 @click.option("--max-usd", type=click.FloatRange(min=0), help="Money at most.")
 @click.option("--max-tokens", type=click.IntRange(min=0), help="Tokens at most.")
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Wall time at most.")

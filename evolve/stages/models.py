@@ -43,6 +43,34 @@ class Controls(Stored):
     rerun: dict[str, float]
 
 
+class Failing(Stored):
+    """What is known of the failing cases before anything is proposed."""
+
+    baseline: Baseline
+    controls: Controls
+
+
+class Explained(Stored):
+    """A visible case that fails by the model's answer."""
+
+    case_id: str
+    call: str
+    """Whose answer it is: the first that differs from the right one."""
+    said: str
+    put: str
+    """What stood in its place when the case passed."""
+    replays: int
+    """So many valid ones, and all of them passed."""
+
+
+class RightAnswers(Stored):
+    """What the right answer in the model's place shows; `explained` only when it is every failing case."""
+
+    explained: tuple[Explained, ...] = ()
+    unexplained: dict[str, str] = {}
+    """Case -> why the model is not shown to be at fault; those that were looked at before the search ended."""
+
+
 class Brief(Stored):
     """What a proposal starts from. `commits` are those of `parents`; none: the baseline."""
 

@@ -16,11 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from evidence.cases import AnyCase, CallKind, CaseContent, MissPolicy, RecordedCall
-from trial.gateway import rpc, wire
+from trial.gateway import chat, rpc, wire
 from trial.gateway.app import Front
 from trial.gateway.config import ConfigError, GatewayConfig
 from trial.gateway.meter import Meter
 from trial.gateway.model import ModelAnswer, ModelSource
+from trial.gateway.right_answer import RightAnswer, step_of
 from trial.gateway.server import Background
 from trial.gateway.session import Clock, Ticket
 from trial.gateway.tape import Tape
@@ -46,10 +47,19 @@ def load_case(path: Path) -> CaseContent:
 
 
 class ReplaySession:
-    """One case, played once. `case` None: nothing is recorded, every call is a miss."""
+    """One case, played once. `case` None: nothing is recorded, every call is a miss. `right`: what answers model calls
+    from `mark` on, in the recording's place."""
 
-    def __init__(self, case: CaseContent | None, models: ModelSource, tools: ToolSource) -> None:
+    def __init__(
+        self,
+        case: CaseContent | None,
+        models: ModelSource,
+        tools: ToolSource,
+        right: RightAnswer | None = None,
+    ) -> None:
         self._models, self._tools = models, tools
+        self._right, self._steps = right, 0
+        self._marked = False
         self._tape = Tape(case.cassette) if case else None
         self._policy: dict[CallKind, MissPolicy] = {
             "model": case.on_model_miss if case else "fail",
@@ -78,6 +88,7 @@ class ReplaySession:
         return sorted([*self._calls, *late], key=lambda call: call.start_order)
 
     def mark(self) -> int:
+        self._marked = True
         return self._clock.end()
 
     def begin(self, kind: CallKind, target: str, request: object, request_id: str) -> Ticket:
@@ -88,6 +99,8 @@ class ReplaySession:
     async def model(
         self, ticket: Ticket, path: str, body: dict[str, object], size: int, headers: Mapping[str, str]
     ) -> ModelAnswer:
+        if self._right is not None and self._marked:
+            return self._say_right(self._right, path, body)
         call = self._find(ticket)
         if call is None and self._policy["model"] == "live":
             answer = await self._models.call(path, body, size, headers)
@@ -102,6 +115,18 @@ class ReplaySession:
             return ModelAnswer(call.status, frames=self._play(ticket, call, frames))
         await self._wait(ticket, call)
         return ModelAnswer(call.status, call.response)
+
+    def _say_right(self, right: RightAnswer, path: str, body: dict[str, object]) -> ModelAnswer:
+        step = step_of(right, self._steps, body) if path == chat.PATH else None
+        if step is None:
+            self.misses.append(f"model {path}: no right answer to it")
+            return ModelAnswer(
+                502, wire.error_body(path, 502, "not_recorded", "no right answer to this request")
+            )
+        self._steps += 1
+        if body.get("stream") is True:
+            return ModelAnswer(200, frames=_rendered(chat.as_frames(step)))
+        return ModelAnswer(200, step)
 
     async def rpc(self, ticket: Ticket, server: str, message: rpc.Message) -> dict[str, object]:
         known = self._tape.discovered(server, message) if self._tape else None
@@ -178,6 +203,11 @@ class ReplaySession:
                 yield wire.render_frame(frame)
 
 
+async def _rendered(frames: list[dict[str, object]]) -> AsyncIterator[bytes]:
+    for frame in frames:
+        yield wire.render_frame(frame)
+
+
 class ReplayGateway:
     """A gateway in a thread, for one shard: load a case, let the service talk, take what it said.
 
@@ -197,10 +227,10 @@ class ReplayGateway:
         front = Front(lambda: self._session, used.max_body)
         self._background = Background(front.app(self._lifespan), socket_path)
 
-    def load(self, case: CaseContent) -> None:
-        """Play this case from its beginning. Calls still open belong to the one before and are not seen
-        again."""
-        before, self._session = self._session, ReplaySession(case, self._models, self._tools)
+    def load(self, case: CaseContent, right: RightAnswer | None = None) -> None:
+        """Play this case from its beginning, with `right` in the place of its model. Calls still open belong to the one
+        before and are not seen again."""
+        before, self._session = self._session, ReplaySession(case, self._models, self._tools, right)
         self._abandon(before)
 
     def mark(self) -> int:

@@ -13,6 +13,7 @@ from containers.engine import get_runtime
 from containers.runtime import Runtime
 from evidence.canonical import digest
 from evidence.cases import CaseContent, GraderRef
+from trial.gateway.right_answer import RightAnswer
 from trial.graders.answered import NAME as ANSWERED
 from trial.graders.answered import AnsweredGrader
 from trial.graders.base import Grader, GraderBroken, GraderError
@@ -35,6 +36,7 @@ from trial.graders.matcher import Matcher
 from trial.graders.python import PythonGrader
 from trial.graders.reading import last_user_text, request_view, truncated
 from trial.graders.regex import RegexGrader
+from trial.graders.right_answer import right_answer
 from trial.graders.sandbox import GraderSandbox
 from trial.graders.shell import ShellGrader
 from trial.graders.tool_trace import ToolTraceGrader
@@ -102,6 +104,17 @@ class GraderSet:
                 for name, _ in graders
             )
         return tuple(grader.grade(case, replay) for _, grader in graders)
+
+    def right_answer(self, case: CaseContent) -> RightAnswer:
+        """What its graders know to be right. Raises NoRightAnswer, and GraderBroken as `grade` does."""
+        refs = case.graders or self.refs_for(case)
+        named = [self._named(ref)[0] for ref in refs]
+        configs = [self._graders[name].config for name in named if name != ANSWERED]
+        return right_answer(configs, case, self._matcher)
+
+    def fits(self, schema: object, value: object) -> bool:
+        """Is the value valid under a JSON Schema of a stranger's? Raises GraderBroken when that can't be told."""
+        return self._matcher.schema(schema, value) is None
 
     def close(self) -> None:
         with self._lock:
