@@ -3,21 +3,22 @@ their graders know it, in the place of the model's. A case that then passes, on 
 whole, fails by the model's answer; whatever else happens leaves it unexplained, and one such case says that the service may
 be at fault."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import cast
 
-from evidence.cases import CaseContent, RecordedCall, VisibleCase
+from evidence.cases import CaseContent, VisibleCase
 from evolve.context import RunContext
 from evolve.stages.models import Explained, Failing, RightAnswers
 from trial.arena import Played
 from trial.correct_input import wrong_input
 from trial.gateway import chat
-from trial.gateway.right_answer import RightAnswer
+from trial.gateway.right_answer import RightAnswer, RightCall
 from trial.graders.base import GraderBroken
 from trial.graders.reading import stable_text
 from trial.graders.right_answer import NoRightAnswer
+from trial.graders.selecting import same
 from trial.plan import Job, repeats
 from trial.replay import Replay
 
@@ -80,33 +81,45 @@ def _differing(context: RunContext, case: VisibleCase, right: RightAnswer) -> tu
     if why := wrong_input(case, calls, right, context.graders.fits):
         raise _Unexplained(f"as recorded, {why}")
     models = sorted((call for call in calls if call.kind == "model"), key=lambda call: call.start_order)
-    number = next((n for n, call in enumerate(models) if not _is_right(call, right, n)), None)
+    said = [answer for call in models if (answer := chat.said(call.response)) is not None]
+    number = _first_wrong(said, right)
     if number is None:
         raise _Unexplained("what the model said is right as far as it goes")
     return right, Explained(
         case_id=case.id,
         call=f"model call {number + 1} of the turn ({models[number].target})",
-        said=context.arena.redact(_words(chat.said(models[number].response)))[:SHOWN],
+        said=context.arena.redact(_words(said[number]))[:SHOWN],
         put=context.arena.redact(_due(right, number))[:SHOWN],
         replays=0,
     )
 
 
-def _is_right(call: RecordedCall, right: RightAnswer, number: int) -> bool:
-    said = chat.said(call.response)
-    if said is None or number >= right.steps:
-        return False
-    if number == len(right.calls):
-        return not said.asks and right.text in (None, said.text)
-    due = right.calls[number]
-    made = [(chat.stands_for(ask.name, due.tool), ask.arguments) for ask in said.asks]
-    return made == [(True, due.arguments)]
+def _first_wrong(said: Sequence[chat.Said], right: RightAnswer) -> int | None:
+    """The first answer that is not right in any grouping, order or spelling; None when all are: then whatever failed is not
+    the model."""
+    due = list(right.calls)
+    for number, answer in enumerate(said):
+        for ask in answer.asks:
+            call = next((one for one in due if _is_call(ask, one)), None)
+            if call is None:
+                return number
+            due.remove(call)
+        if not answer.asks and (due or not _are_words(answer.text, right)):
+            return number
+    return None
 
 
-def _words(said: chat.Said | None) -> str:
-    if said is None or not said.asks:
-        return said.text if said else ""
-    return ", ".join(f"{ask.name}({stable_text(ask.arguments)})" for ask in said.asks)
+def _is_call(ask: chat.Ask, call: RightCall) -> bool:
+    return chat.stands_for(ask.name, call.tool) and same(ask.arguments, call.arguments)
+
+
+def _are_words(text: str, right: RightAnswer) -> bool:
+    return right.text is None or text.strip().casefold() == right.text.strip().casefold()
+
+
+def _words(said: chat.Said) -> str:
+    calls = [f"{ask.name}({stable_text(ask.arguments)})" for ask in said.asks]
+    return ", ".join(calls) or said.text
 
 
 def _due(right: RightAnswer, number: int) -> str:
@@ -149,10 +162,10 @@ def _wrong(context: RunContext, case: CaseContent, right: RightAnswer, replay: R
         return why
     if (asked := sum(call.kind == "model" for call in own)) != right.steps:
         return f"the model was asked {asked} times, and {right.steps} answers are due"
-    if made_up := [
-        miss for miss in replay.misses if miss.startswith("tool ") and not miss.endswith(": live")
-    ]:
-        return f"a tool's answer is not known: {made_up[0]}"
+    guessed = [miss for miss in replay.misses if miss.startswith("tool ") and not miss.endswith(": live")]
+    silent = [call.target for call in own if isinstance(call.response, dict) and "error" in call.response]
+    if unknown := (*guessed, *silent):
+        return f"what a tool answers is not known: {unknown[0]}"
     grades = context.graders.grade(case, replay)
     failed = next((grade for grade in grades if not grade.passed), None)
     if failed is not None or not grades or replay.turn.status is None:

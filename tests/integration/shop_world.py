@@ -70,7 +70,6 @@ CALL = 'content, _ = gateway.call("shop", name.removeprefix("shop__"), arguments
 USER = '{"role": "user", "content": text}'
 MESSAGES = '    messages = [{"role": "system"'
 TOOLS = 'for tool in listed["result"]["tools"]'
-DESCRIPTION = '"description": tool["description"]'
 
 SERVER = r"""
 import json, sys

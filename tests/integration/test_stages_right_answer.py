@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from shop_world import (
     CALL,
-    DESCRIPTION,
     MESSAGES,
     RESULT,
     TOOLS,
@@ -58,24 +57,32 @@ def attentive(messages: list[Json]) -> Json:
     return words(told(messages)) if told(messages) else asks("state", id=order_in(messages))
 
 
+def failing(*texts: str, **rerun: float) -> Failing:
+    known = Baseline(failing=texts or ORDERS, passing=(), reasons={})
+    return Failing(baseline=known, controls=Controls(rerun=rerun))
+
+
 def show(shop: Shop, image: ImageRef, model: Model, *texts: str, **more: object) -> tuple[RightAnswers, int]:
-    """What the stage says, after baseline and controls, and how many replays that took."""
+    """What the stage says of turns that went wrong in this way, and how many replays that took."""
     shop.record(image, model, *(texts or ORDERS), **more)
+    with run_over(shop) as context:
+        return right_answer.run(context, failing(*texts)), context.budget.trials
+
+
+def test_what_the_model_does_with_correct_input_is_the_models(shop: Shop, whole: ImageRef) -> None:
+    shop.record(whole, forgetful, *ORDERS)
     with run_over(shop) as context:
         known = baseline.run(context)
         given = Failing(baseline=known, controls=controls.run(context, known))
         before = context.budget.trials
-        return right_answer.run(context, given), context.budget.trials - before
-
-
-def test_what_the_model_does_with_correct_input_is_the_models(shop: Shop, whole: ImageRef) -> None:
-    shown, replays = show(shop, whole, forgetful)
+        shown = right_answer.run(context, given)
+    assert set(known.failing) == set(ORDERS)
     assert shown.unexplained == {}
     assert [(one.case_id, one.call[:12], one.said, one.replays) for one in shown.explained] == [
         (text, "model call 2", "I can't say.", 3) for text in ORDERS
     ]
     assert shown.explained[0].put == "state of 7: fine"
-    assert replays == 6
+    assert context.budget.trials - before == 6
     decided = verdict.limit_model(shown, [])
     assert decided is not None
     assert decided.word == "limit_model"
@@ -94,33 +101,19 @@ def test_a_call_that_was_never_made_is_put_in_place_where_the_tool_can_be_asked(
 
 
 LOSES = (RESULT, '"tool_call_id": ask["id"], "content": "(cut)"}')
-SWAPS = (RESULT, '"tool_call_id": ask["id"] + "0", "content": content}')
 CUTS = (USER, '{"role": "user", "content": text[:-4] + "?"}')
 HIDES = (TOOLS, f'{TOOLS} if tool["name"] != "state"')
-RENAMES = (DESCRIPTION, '"description": "The weather."')
 IDLES = (CALL, "content = f\"state of {arguments['id']}: fine\"")
-ADDS = (USER, USER + ', {"role": "user", "content": "And answer in verse."}')
-FORGETS = (
-    "        messages.append(message)\n",
-    '        messages.append({**message, "content": "Let me see."})\n',
-)
-TWICE = (CALL, f"{CALL}\n            {CALL}")
 
 
 @pytest.mark.parametrize(
     ("defect", "model", "said"),
     [
-        (LOSES, attentive, "the result of shop__state is altered"),
-        (SWAPS, forgetful, "the result of shop__state is missing"),
-        (CUTS, forgetful, "user messages"),
-        (ADDS, forgetful, "user messages"),
-        (HIDES, lazy, "shop/state is not offered"),
-        (RENAMES, lazy, "otherwise than its server describes it"),
-        (IDLES, forgetful, "was not made"),
-        (TWICE, forgetful, "did not ask for the call"),
-        (FORGETS, forgetful, "what the model said before"),
+        pytest.param(LOSES, attentive, "the result of shop__state is altered", id="loses"),
+        pytest.param(CUTS, forgetful, "user messages", id="cuts"),
+        pytest.param(HIDES, lazy, "shop/state is not offered", id="hides"),
+        pytest.param(IDLES, forgetful, "was not made", id="idles"),
     ],
-    ids=("loses", "swaps", "cuts", "adds", "hides", "renames", "idles", "twice", "forgets"),
 )
 def test_a_service_that_alters_what_the_model_is_told_is_not_excused(
     shop: Shop, defect: tuple[str, str], model: Model, said: str
@@ -138,9 +131,7 @@ def test_a_service_that_only_does_so_now_is_not_excused_either(shop: Shop, whole
     recorded = shop.record(whole, lazy, *ORDERS, on_tool_miss="live")
     shop.batch = recorded.model_copy(update={"baseline_digest": shop.agent(LOSES).digest})
     with run_over(shop) as context:
-        known = baseline.run(context)
-        assert set(known.failing) == set(ORDERS)
-        shown = right_answer.run(context, Failing(baseline=known, controls=Controls(rerun={})))
+        shown = right_answer.run(context, failing())
     assert "altered" in next(iter(shown.unexplained.values()))
 
 
@@ -168,9 +159,7 @@ def test_a_model_that_was_right_is_not_blamed(shop: Shop) -> None:
 def test_what_passes_when_it_is_asked_again_has_no_limit(shop: Shop, whole: ImageRef) -> None:
     shop.record(whole, forgetful, *ORDERS)
     with run_over(shop) as context:
-        known = baseline.run(context)
-        lucky = Controls(rerun={ORDERS[0]: 1.0, ORDERS[1]: 0.0})
-        shown = right_answer.run(context, Failing(baseline=known, controls=lucky))
+        shown = right_answer.run(context, failing(**{ORDERS[0]: 1.0, ORDERS[1]: 0.0}))
     assert shown.unexplained == {ORDERS[0]: "it passes when it is merely asked again"}
 
 
@@ -185,12 +174,11 @@ def test_replays_that_the_arena_broke_count_neither_way(shop: Shop, whole: Image
     batch = shop.record(whole, forgetful, *ORDERS, on_tool_miss="live")
     planned = repeats(batch.visible, whole.digest, times=right_answer.TIMES, seed=SEED)
     nonces = [shop.env("BOOT_NONCE", job.seed) for job in planned if job.case.id == ORDERS[1]]
-    given = Failing(baseline=Baseline(failing=ORDERS, passing=(), reasons={}), controls=Controls(rerun={}))
 
     def shown(*bad: str) -> RightAnswers:
         shop.batch = batch.model_copy(update={"baseline_digest": breaking(shop, *bad).digest})
         with run_over(shop) as context:
-            return right_answer.run(context, given)
+            return right_answer.run(context, failing())
 
     assert [one.replays for one in shown(nonces[0]).explained] == [3, 2]
     assert "the arena broke" in shown(*nonces[:2]).unexplained[ORDERS[1]]
@@ -207,8 +195,6 @@ def test_a_case_that_was_not_measured_may_be_anybodys(shop: Shop, whole: ImageRe
 def test_the_budget_holds(shop: Shop, whole: ImageRef) -> None:
     shop.record(whole, forgetful, *ORDERS)
     with run_over(shop) as context:
-        known = baseline.run(context)
-        given = Failing(baseline=known, controls=Controls(rerun={}))
         poor = replace(context, budget=Budget(RunSection(max_trials=2)))
         with pytest.raises(OutOfBudget):
-            right_answer.run(poor, given)
+            right_answer.run(poor, failing())
