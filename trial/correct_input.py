@@ -1,9 +1,10 @@
 """Was the model asked on correct input? Computed from the gateway's own record of a turn, never a matter of opinion.
 
 Every model request of the turn must carry what the service had to hand on: each user message of the session, word for word
-and nothing else from a user; what the model said before in this turn; the result of every tool call under its own id,
-unmodified; and, as their servers describe them, the tools that the right answer calls. What can't be read counts as not
-correct: whoever is in doubt here blames the service. A service's own system prompt is not judged.
+and nothing else from a user; what the client was answered before, and what the model said before in this turn; the result of
+every tool call under its own id, unmodified; the tools, as their servers describe them; what the client asked of the model's
+answer. What can't be read counts as not correct: whoever is in doubt here blames the service. A service's own system prompt
+is not judged.
 """
 
 import json
@@ -18,6 +19,10 @@ from trial.gateway.right_answer import RightAnswer, RightCall
 Fits = Callable[[object, object], bool]
 """Is a value valid under a JSON Schema?"""
 _INSTRUCTIONS = ("system", "developer")
+_ASKED_OF_THE_ANSWER = (
+    "response_format", "tools", "tool_choice", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens",
+    "reasoning_effort", "logit_bias",
+)  # fmt: skip
 _JOINTS = ("", "\n", "\n\n", " ")
 
 
@@ -28,7 +33,7 @@ def wrong_input(case: CaseContent, calls: Sequence[RecordedCall], right: RightAn
         return "the failure needs turns of another session: something of the service's outlives them"
     due = _due(case)
     if due is None:
-        return "a request of the session holds no messages"
+        return "a turn of the session is not read here"
     models = sorted((c for c in calls if c.kind == "model"), key=lambda call: call.start_order)
     tools = sorted(
         (c for c in calls if c.kind == "tool" and "#" not in c.target), key=lambda c: c.start_order
@@ -53,11 +58,19 @@ def wrong_input(case: CaseContent, calls: Sequence[RecordedCall], right: RightAn
 class _Due:
     users: list[object]
     instructions: list[object]
+    replies: list[str]
+    """What the client was told before this turn."""
+    asked: dict[str, object]
+    """Of the answer, with this turn."""
 
 
 def _due(case: CaseContent) -> _Due | None:
     """What the session's clients said up to this turn. One that sends its whole conversation each time says it once."""
-    due = _Due([], [])
+    asked = {name: case.turn.body[name] for name in _ASKED_OF_THE_ANSWER if name in case.turn.body}
+    replies = [_reply(turn.reply) for turn in case.prelude]
+    if None in replies:
+        return None
+    due = _Due([], [], [said.text for said in replies if said], asked)
     for turn in (*case.prelude, case.turn):
         messages = chat.messages(turn.body)
         if messages is None:
@@ -67,6 +80,11 @@ def _due(case: CaseContent) -> _Due | None:
         due.users.extend(users[known:] if users[:known] == due.users else users)
         due.instructions.extend(_contents(messages, *_INSTRUCTIONS))
     return due
+
+
+def _reply(reply: object) -> chat.Said | None:
+    """A stream was kept as the list of its frames."""
+    return chat.said({"frames": [{"data": frame} for frame in reply]} if isinstance(reply, list) else reply)
 
 
 def _contents(messages: Sequence[Mapping[str, object]], *roles: str) -> list[object]:
@@ -109,19 +127,28 @@ class _Seen:
         instructions = _contents(self.messages, *_INSTRUCTIONS)
         if any(one not in instructions for one in due.instructions):
             return "a client's instruction is missing or altered"
-        return ""
+        before = self.messages[: len(self.messages) - len(self.since_user)]
+        replies = [chat.message_said(message) for message in before if message.get("role") == "assistant"]
+        if [reply.text for reply in replies if not reply.asks] != due.replies:
+            return "earlier replies are missing or altered"
+        request = self.request if isinstance(self.request, dict) else {}
+        wrong = next((name for name, value in due.asked.items() if request.get(name) != value), "")
+        return f"the client's {wrong} is not handed on" if wrong else ""
 
     def offers(self, calls: Sequence[RightCall]) -> str:
-        for call in calls:
-            offer, described = chat.offer_of(self.request, call.tool), self.catalog.get(call.tool)
+        """All tools, for also who is to answer in words may have to look first; among them those that are to be called."""
+        for tool, described in self.catalog.items():
+            offer = chat.offer_of(self.request, tool)
             if offer is None:
-                return f"{call.tool} is not offered"
-            if described is None:
-                return f"what its server says of {call.tool} was not recorded"
+                return f"{tool} is not offered"
             schema = described.get("inputSchema")
             same = str(offer.get("description") or "") == str(described.get("description") or "")
             if not same or (schema and offer.get("parameters") != schema):
-                return f"{call.tool} is offered otherwise than its server describes it"
+                return f"{tool} is offered otherwise than its server describes it"
+        for call in calls:
+            if call.tool not in self.catalog:
+                return f"no server is known to have {call.tool}"
+            schema = self.catalog[call.tool].get("inputSchema")
             if schema and not self.fits(schema, call.arguments):
                 return f"not all arguments of the right call of {call.tool} are known"
         return ""

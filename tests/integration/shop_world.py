@@ -66,6 +66,7 @@ def converse(gateway: Gateway, turn: Turn, text: str) -> str:
 '''
 """As it stands it hands everything on."""
 RESULT = '"tool_call_id": ask["id"], "content": content}'
+MESSAGE_OF_A_TOOL = 'messages.append({"role": "tool", "tool_call_id": ask["id"], "content": content})'
 CALL = 'content, _ = gateway.call("shop", name.removeprefix("shop__"), arguments, turn.request_id)'
 USER = '{"role": "user", "content": text}'
 MESSAGES = '    messages = [{"role": "system"'

@@ -11,6 +11,7 @@ STAGES = (
     "baseline",
     "locate",
     "controls",
+    "right_answer",
     "plan",
     "plan_review",
     "implement",

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from shop_world import (
     CALL,
+    MESSAGE_OF_A_TOOL,
     MESSAGES,
     RESULT,
     TOOLS,
@@ -111,8 +112,8 @@ IDLES = (CALL, "content = f\"state of {arguments['id']}: fine\"")
     [
         pytest.param(LOSES, attentive, "the result of shop__state is altered", id="loses"),
         pytest.param(CUTS, forgetful, "user messages", id="cuts"),
-        pytest.param(HIDES, lazy, "shop/state is not offered", id="hides"),
-        pytest.param(IDLES, forgetful, "was not made", id="idles"),
+        pytest.param(HIDES, lazy, "shop/state is not offered", id="hides", marks=pytest.mark.soak),
+        pytest.param(IDLES, forgetful, "was not made", id="idles", marks=pytest.mark.soak),
     ],
 )
 def test_a_service_that_alters_what_the_model_is_told_is_not_excused(
@@ -147,6 +148,13 @@ def test_what_fails_with_the_right_answer_too_is_the_services(shop: Shop) -> Non
     loud = shop.agent(('return str(message["content"])', 'return str(message["content"]).upper()'))
     shown, _ = show(shop, loud, forgetful)
     assert "it fails still" in next(iter(shown.unexplained.values()))
+
+
+def test_a_service_that_does_not_let_its_model_speak_to_the_end_is_not_excused(shop: Shop) -> None:
+    """What the tool said goes out as it is, and happens to be right."""
+    blunt = shop.agent((MESSAGE_OF_A_TOOL, f"{MESSAGE_OF_A_TOOL}\n            return content"))
+    shown, _ = show(shop, blunt, lazy, on_tool_miss="live")
+    assert "asked 1 times, and 2 answers are due" in next(iter(shown.unexplained.values()))
 
 
 def test_a_model_that_was_right_is_not_blamed(shop: Shop) -> None:

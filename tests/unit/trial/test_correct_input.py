@@ -17,6 +17,7 @@ Json = dict[str, Any]
 SCHEMA: Json = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
 TOOLS = ("shop/state", "shop/price")
 LISTED = [{"name": t.partition("/")[2], "description": f"About {t}.", "inputSchema": SCHEMA} for t in TOOLS]
+REPLY = chat.completion("…")
 WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=12)
 
 
@@ -35,7 +36,7 @@ class Turn:
 
     def case(self) -> VisibleCase:
         turns = [
-            RecordedTurn(request_id=f"r{n}", session="s", path="/v1/chat/completions", body=body)
+            RecordedTurn(request_id=f"r{n}", session="s", path="/v1/chat/completions", body=body, reply=REPLY)
             for n, body in enumerate({"messages": [{"role": "user", "content": text}]} for text in self.users)
         ]
         return VisibleCase(
@@ -205,7 +206,13 @@ def test_the_tool_that_is_due_is_offered_as_its_server_describes_it() -> None:
     half = replace(PLAIN, right=RightAnswer(calls=(RightCall(tool="shop/state"),)))
     assert "not all arguments" in half.trouble(half.calls())
     gone = replace(PLAIN, right=RightAnswer(calls=(RightCall(tool="bank/pay", arguments={"id": "7"}),)))
-    assert "not offered" in gone.trouble(gone.calls())
+    assert "no server" in gone.trouble(gone.calls())
+    calls = PLAIN.calls()
+    del models(calls)[0]["request"]["tools"][1]
+    told = replace(PLAIN, right=RightAnswer(text="fine"))
+    assert "shop/price is not offered" in told.trouble(calls), (
+        "whoever answers in words may have to look first"
+    )
 
 
 def test_nonsense_that_the_model_asks_for_needs_no_call() -> None:
@@ -232,6 +239,24 @@ def test_a_failure_that_needs_another_session_is_no_models() -> None:
     calls = [RecordedCall.model_validate(call) for call in PLAIN.calls()]
     leaked = case.model_copy(update={"prelude": (other,)})
     assert "another session" in wrong_input(leaked, calls, RIGHT, has_an_id)
+
+
+def test_what_was_said_before_and_what_was_asked_of_the_answer_is_handed_on() -> None:
+    turn = replace(PLAIN, users=("one", "two"))
+    calls = turn.calls()
+    models(calls)[1]["request"]["messages"][2]["content"] = "I never said so."
+    assert "earlier replies" in turn.trouble(calls)
+    case, calls = turn.case(), turn.calls()
+    strict = {**case.turn.body, "response_format": {"type": "json_object"}}
+    case = case.model_copy(update={"turn": case.turn.model_copy(update={"body": strict})})
+    parsed = [RecordedCall.model_validate(call) for call in calls]
+    assert "response_format" in wrong_input(case, parsed, RIGHT, has_an_id)
+    for model in models(calls):
+        model["request"]["response_format"] = {"type": "json_object"}
+    parsed = [RecordedCall.model_validate(call) for call in calls]
+    assert wrong_input(case, parsed, RIGHT, has_an_id) == ""
+    cut = case.prelude[0].model_copy(update={"reply": None})
+    assert "not read" in wrong_input(case.model_copy(update={"prelude": (cut,)}), parsed, RIGHT, has_an_id)
 
 
 def test_a_client_that_sends_its_whole_conversation_says_each_thing_once() -> None:
