@@ -70,7 +70,8 @@ def _due(case: CaseContent) -> _Due | None:
     replies = [_reply(turn.reply) for turn in case.prelude]
     if None in replies:
         return None
-    due = _Due([], [], [said.text for said in replies if said], asked)
+    sent = _replies(chat.messages(case.turn.body) or ())
+    due = _Due([], [], sent or [said.text for said in replies if said], asked)
     for turn in (*case.prelude, case.turn):
         messages = chat.messages(turn.body)
         if messages is None:
@@ -89,6 +90,12 @@ def _reply(reply: object) -> chat.Said | None:
 
 def _contents(messages: Sequence[Mapping[str, object]], *roles: str) -> list[object]:
     return [message.get("content") for message in messages if message.get("role") in roles]
+
+
+def _replies(messages: Sequence[Mapping[str, object]]) -> list[str]:
+    """What an assistant said in words."""
+    said = [chat.message_said(message) for message in messages if message.get("role") == "assistant"]
+    return [one.text for one in said if not one.asks]
 
 
 def _unread(model: RecordedCall) -> str:
@@ -128,8 +135,7 @@ class _Seen:
         if any(one not in instructions for one in due.instructions):
             return "a client's instruction is missing or altered"
         before = self.messages[: len(self.messages) - len(self.since_user)]
-        replies = [chat.message_said(message) for message in before if message.get("role") == "assistant"]
-        if [reply.text for reply in replies if not reply.asks] != due.replies:
+        if _replies(before) != due.replies:
             return "earlier replies are missing or altered"
         request = self.request if isinstance(self.request, dict) else {}
         wrong = next((name for name, value in due.asked.items() if request.get(name) != value), "")

@@ -46,8 +46,6 @@ def lead(one: Mapping[str, float], other: Mapping[str, float]) -> Fraction | Non
     """How much more of a case `one` passes than `other`, in the mean over what was scored on both sides; None where
     nothing was, which makes neither of them better."""
     both = one.keys() & other.keys()
-    return (
-        sum(Fraction(one[case]) - Fraction(other[case]) for case in both) / Fraction(len(both))
-        if both
-        else None
-    )
+    if not both:
+        return None
+    return sum((Fraction(one[case]) - Fraction(other[case]) for case in both), Fraction()) / len(both)

@@ -262,10 +262,13 @@ def test_what_was_said_before_and_what_was_asked_of_the_answer_is_handed_on() ->
 def test_a_client_that_sends_its_whole_conversation_says_each_thing_once() -> None:
     turn = replace(PLAIN, users=("one", "two"))
     case = turn.case()
-    again = {"messages": [{"role": "user", "content": text} for text in ("one", "two")]}
+    talk = (("user", "one"), ("assistant", "…"), ("user", "two"))
+    again = {"messages": [{"role": role, "content": text} for role, text in talk]}
     case = case.model_copy(update={"turn": case.turn.model_copy(update={"body": again})})
     calls = [RecordedCall.model_validate(call) for call in turn.calls()]
     assert wrong_input(case, calls, RIGHT, has_an_id) == ""
+    alone = case.model_copy(update={"prelude": ()})
+    assert wrong_input(alone, calls, RIGHT, has_an_id) == "", "a client may keep the conversation by itself"
     told: Json = {"messages": [{"role": "system", "content": "Be brief."}, *again["messages"]]}
     case = case.model_copy(update={"turn": case.turn.model_copy(update={"body": told})})
     assert "instruction" in wrong_input(case, calls, RIGHT, has_an_id)
