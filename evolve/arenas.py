@@ -7,18 +7,29 @@ from pathlib import Path
 
 from containers.substrate import SubstrateManifest
 from evidence.canonical import new_id
+from evolve.prices import require_price
 from evolve.product import Product
 from evolve.service import tool_servers, upstream
+from evolve.settings import RunSection
 from trial.arena import Arena
 from trial.gateway import Caps, GatewayConfig
 
 
 @contextmanager
 def open_arena(
-    product: Product, manifest: SubstrateManifest, meter: Path | None = None, workers: int | None = None
+    product: Product,
+    manifest: SubstrateManifest,
+    limits: RunSection | None = None,
+    meter: Path | None = None,
+    workers: int | None = None,
 ) -> Iterator[Arena]:
-    """An arena with live misses capped by the run's budget; nothing of it is left afterwards."""
+    """An arena with live misses capped by `limits`, a run's own or the settings'; nothing of it is left afterwards.
+
+    Raises BadInput when the model's price is unknown.
+    """
     settings = product.settings
+    limits = limits or settings.run
+    require_price("model", settings.model)
     folder = settings.home / "run" / new_id()[-8:].lower()
     folder.mkdir(parents=True)
     config = GatewayConfig(
@@ -26,7 +37,7 @@ def open_arena(
         mode="live",
         upstream=upstream(settings),
         servers=tool_servers(settings),
-        caps=Caps(micro_usd=round(settings.run.max_usd * 1e6), tokens=settings.run.max_tokens),
+        caps=Caps(micro_usd=round(limits.max_usd * 1e6), tokens=limits.max_tokens),
         meter=meter or folder / "meter.json",
     )
     try:
@@ -36,7 +47,7 @@ def open_arena(
             workdir=folder,
             gateway_config=config,
             tool_servers=sorted(settings.tools),
-            workers=workers or settings.run.workers,
+            workers=workers or limits.workers,
             model_name=settings.model.name,
             redact=product.redactor.text,
         ) as arena:

@@ -102,13 +102,14 @@ def _once(
     context: RunContext, coder: CodingCli, task: CodingTask, tree: Path, sandbox: CodingSandbox
 ) -> CodingResult:
     limits, spent = context.settings.run, context.arena.spent
-    budget = CodingBudget(
-        seconds=min(limits.coder_seconds, context.budget.seconds_left),
-        tokens=limits.max_tokens - spent.tokens,
-        usd_micros=round(limits.max_usd * 1e6) - spent.micro_usd,
+    lent = _share(
+        context, Cost(round(limits.max_usd * 1e6) - spent.micro_usd, limits.max_tokens - spent.tokens)
     )
+    seconds = min(limits.coder_seconds, context.budget.seconds_left)
+    budget = CodingBudget(seconds, tokens=lent.tokens, usd_micros=lent.micro_usd)
     try:
-        return coder.run(task, tree, sandbox=sandbox, budget=budget)
+        with context.arena.lending(lent):
+            return coder.run(task, tree, sandbox=sandbox, budget=budget)
     finally:
         _book(context, sandbox.audit)
 
@@ -118,6 +119,11 @@ def _tick(context: RunContext, audit: Path) -> None:
     context.books.coder, _ = read_meter(audit / METER)
     context.books.look()
     runs.raise_if_stopping(context.store, context.run_id)
+
+
+def _share(context: RunContext, left: Cost) -> Cost:
+    """What a coder may spend of what is left: half, where the replays that it asks for may ask the service's model."""
+    return Cost(left.micro_usd // 2, left.tokens // 2) if context.settings.model.base_url else left
 
 
 def _book(context: RunContext, audit: Path) -> None:

@@ -15,6 +15,7 @@ from evolve.coding import get_coder
 from evolve.coding.protocol import CodingCli, Missing
 from evolve.context import RunContext
 from evolve.errors import BadInput, NeedsConsent, NotFound, Refused
+from evolve.prices import require_prices
 from evolve.product import Product
 from evolve.run_section import run_section
 from evolve.settings import RunSection
@@ -39,6 +40,7 @@ def start_run(
             hint=f"`evolve batch seal {batch_id} --reason …` seals it anew",
         )
     section = run_section(product.settings, options)
+    require_prices(product.settings, section)
     for coder in _coders(product, section).values():
         if isinstance(found := coder.probe(), Missing):
             raise BadInput(found.reason)
@@ -77,7 +79,7 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
         _claim(product, row)
         section = run_section(product.settings, row.options)
         meter = product.settings.home / "runs" / run_id / "meter.json"
-        with open_arena(product, product.manifest, meter) as arena:
+        with open_arena(product, product.manifest, section, meter) as arena:
             budget = Budget(
                 section,
                 seconds_before=row.seconds,

@@ -12,13 +12,14 @@ from pydantic import BaseModel
 
 from containers.substrate import SubstrateManifest
 from evidence.ledger import write_durably
+from evolve.prices import prices
 from evolve.settings import ConsentSection, Settings
 from promote.edge import EdgeConfig
 from promote.edges import EDGE_MODULES
 from promote.policy import ConsentPolicy, Person
 from promote.promoter import BakeFloor, load_config, policy_of, promoter_digest
 from promote.settings import BAKE_FLOOR_SECONDS, BAKE_FLOOR_TURNS, Disk, IngressConfig, PromoterConfig
-from trial.gateway import GatewayConfig, Price, ToolServer, Upstream
+from trial.gateway import GatewayConfig, ToolServer, Upstream
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,11 @@ def upstream(settings: Settings) -> Upstream | None:
     model = settings.model
     if not model.base_url:
         return None
-    price = Price(input=model.usd_micros_per_million_input, output=model.usd_micros_per_million_output)
     return Upstream(
         base_url=model.base_url,
         api_key_env=model.api_key_env or None,
         api_key_file=settings.home / model.api_key_file if model.api_key_file else None,
-        prices={"*": price},
+        prices=prices(model),
     )
 
 

@@ -71,10 +71,10 @@ class ModelSection(Section):
     """Name of the environment variable that holds the key; only the gateway reads it."""
     api_key_file: str = ""
     """File that holds the key, relative to `$EVOLVE_HOME`; it goes before `api_key_env`."""
-    usd_micros_per_million_input: Annotated[int, Field(ge=0)] = 0
-    """Price of a million input tokens in micro-USD."""
-    usd_micros_per_million_output: Annotated[int, Field(ge=0)] = 0
-    """Price of a million output tokens in micro-USD."""
+    usd_micros_per_million_input: Annotated[int, Field(ge=0)] | None = None
+    """Price of a million input tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
+    usd_micros_per_million_output: Annotated[int, Field(ge=0)] | None = None
+    """Price of a million output tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
 
 
 class ToolServer(Section):
@@ -229,10 +229,10 @@ class CoderSection(Section):
     """Name of the environment variable that holds the key; only the gateway reads it."""
     api_key_file: Path | None = None
     """File that holds the key, in place of a variable."""
-    usd_micros_per_million_input: Annotated[int, Field(ge=0)] = 0
-    """Price of a million input tokens in micro-USD."""
-    usd_micros_per_million_output: Annotated[int, Field(ge=0)] = 0
-    """Price of a million output tokens in micro-USD."""
+    usd_micros_per_million_input: Annotated[int, Field(ge=0)] | None = None
+    """Price of a million input tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
+    usd_micros_per_million_output: Annotated[int, Field(ge=0)] | None = None
+    """Price of a million output tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
     max_output_tokens: Annotated[int, Field(gt=0)] = 16_384
     """Reserved for, and imposed on, requests that name no limit of their own."""
     max_model_calls: Annotated[int, Field(ge=1)] = 500

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from containers.substrate import FILE_NAME
 from evolve.errors import Broken
-from evolve.worktree import copy_tree
+from evolve.tree_files import DROPPINGS
 
 
 def _installed(package: str) -> Path:
@@ -16,10 +16,16 @@ def _installed(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Plain files; tools' droppings stay behind."""
+    left_out = shutil.ignore_patterns(*DROPPINGS, "*.pyc", ".git")
+    shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
+
+
 def export_harness(target: Path) -> None:
     """Lay out the reference substrate: `harness/`, `workflows/`, and at the root its manifest and lock file."""
     for package in ("harness", "workflows"):
-        copy_tree(_installed(package), target / package)
+        _copy(_installed(package), target / package)
     shutil.rmtree(target / "harness" / "tiny", ignore_errors=True)
     for name in (FILE_NAME, "requirements.lock"):
         (target / "harness" / name).rename(target / name)
@@ -27,4 +33,4 @@ def export_harness(target: Path) -> None:
 
 def export_tiny(target: Path) -> None:
     """Lay out the tiny substrate: standard library only."""
-    copy_tree(_installed("harness") / "tiny", target)
+    _copy(_installed("harness") / "tiny", target)

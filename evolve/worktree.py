@@ -8,7 +8,6 @@ we made; repository configuration of the host is switched off.
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path
 from git import Git, GitCommandError, GitError, Repo
 
 from evolve.errors import BadInput, Broken
+from evolve.tree_files import tree_files
 
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -29,8 +29,6 @@ _ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "evolve",
     "GIT_COMMITTER_EMAIL": "evolve@localhost",
 }
-DROPPINGS = ("__pycache__", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache")
-"""Folders that tools leave behind and that are never part of a candidate."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +82,14 @@ def is_dirty(repository: Path) -> bool:
 def commit_directory(repository: Path, tree: Path, parent: str | None, message: str) -> str:
     """Commit the regular files, links and modes of `tree`, byte for byte; returns the new commit, moves no branch.
 
-    Links are committed as links (for the guard to see and refuse), nested `.git` folders are left out.
+    Links are committed as links (for the guard to see and refuse); nested `.git` folders, and names that git holds to be one,
+    are left out. Raises BadInput for what can't be committed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         git = _git(repository)
         git.update_environment(GIT_INDEX_FILE=str(Path(scratch) / "index"))
-        entries = []
-        for path in _files(tree):
-            relative = path.relative_to(tree).as_posix()
-            if "\n" in relative or "\t" in relative:
-                raise BadInput(f"a file name with a line break or tab can't be committed: {relative!r}")
-            if path.is_symlink():
-                link = Path(scratch) / "link"
-                link.write_bytes(os.fsencode(os.readlink(path)))
-                entries.append(f"120000 {git.hash_object('-w', '--no-filters', str(link))}\t{relative}")
-            else:
-                mode = "100755" if path.stat().st_mode & stat.S_IXUSR else "100644"
-                entries.append(f"{mode} {git.hash_object('-w', '--no-filters', str(path))}\t{relative}")
         listing = Path(scratch) / "listing"
-        listing.write_text("".join(entry + "\n" for entry in entries), encoding="utf-8")
+        listing.write_bytes(_listing(git, tree, Path(scratch)))
         with listing.open("rb") as stream:
             git.update_index("--index-info", istream=stream)
         tree_id = git.write_tree()
@@ -110,16 +97,24 @@ def commit_directory(repository: Path, tree: Path, parent: str | None, message: 
         return str(git.commit_tree(tree_id, *parents, "-m", message))
 
 
-def _files(tree: Path) -> list[Path]:
-    found = []
-    for folder, names, files in os.walk(tree, followlinks=False):
-        links = [name for name in names if (Path(folder) / name).is_symlink()]
-        names[:] = sorted(n for n in names if n not in links and n != ".git" and n not in DROPPINGS)
-        for name in sorted(files + links):
-            path = Path(folder) / name
-            if path.is_symlink() or (path.is_file() and not name.endswith(".pyc")):
-                found.append(path)
-    return found
+def _listing(git: Git, tree: Path, scratch: Path) -> bytes:
+    """Every file as git's index takes it. What a link holds is hashed from a file of ours."""
+    files = tree_files(tree)
+    sources, modes = [], []
+    for number, path in enumerate(files.values()):
+        if path.is_symlink():
+            path, target = scratch / f"link-{number}", os.readlink(path)
+            path.write_bytes(os.fsencode(target))
+            modes.append("120000")
+        else:
+            modes.append("100755" if path.stat().st_mode & stat.S_IXUSR else "100644")
+        sources.append(f"{path}\n")
+    paths = scratch / "paths"
+    paths.write_text("".join(sources), encoding="utf-8")
+    with paths.open("rb") as stream:
+        hashes = str(git.hash_object("-w", "--no-filters", "--stdin-paths", istream=stream)).split()
+    rows = zip(modes, hashes, files, strict=True)
+    return "".join(f"{mode} {found}\t{name}\n" for mode, found, name in rows).encode()
 
 
 def export_tree(repository: Path, commit: str, target: Path) -> None:
@@ -280,10 +275,3 @@ def create_branch(repository: Path, name: str, commit: str) -> None:
         git.update_ref(f"refs/heads/{name}", commit, "0" * 40)
     except GitCommandError:
         raise BadInput(f"branch {name!r} exists already or is no branch name") from None
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy plain files, leaving tools' droppings behind."""
-    shutil.copytree(
-        source, target, ignore=shutil.ignore_patterns(*DROPPINGS, "*.pyc", ".git"), dirs_exist_ok=True
-    )

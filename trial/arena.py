@@ -9,6 +9,7 @@ same decision.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -137,6 +138,10 @@ class Arena:
     def spent(self) -> Cost:
         """What live misses cost so far."""
         return self._seats.meter.spent
+
+    def lending(self, cost: Cost) -> AbstractContextManager[None]:
+        """While the block runs, live misses leave this much of the caps to somebody else."""
+        return self._seats.meter.lending(cost)
 
     def book(self, cost: Cost) -> None:
         """Let what was spent elsewhere count against the caps of live misses."""

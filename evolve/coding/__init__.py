@@ -10,8 +10,9 @@ from evolve.coding.command import CommandCoder
 from evolve.coding.mend import mend_coder
 from evolve.coding.protocol import CodingCli
 from evolve.errors import BadInput
+from evolve.prices import prices
 from evolve.settings import CoderSection, RunSection, Settings
-from trial.gateway import Price, Upstream
+from trial.gateway import Upstream
 
 
 def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
@@ -45,12 +46,11 @@ def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
 def _model(section: CoderSection) -> Model | None:
     if not section.base_url:
         return None
-    price = Price(input=section.usd_micros_per_million_input, output=section.usd_micros_per_million_output)
     upstream = Upstream(
         base_url=section.base_url,
         api_key_env=section.api_key_env or None,
         api_key_file=section.api_key_file,
-        prices={"*": price},
+        prices=prices(section),
         max_output_tokens=section.max_output_tokens,
     )
     return Model(upstream, section.patience_seconds)

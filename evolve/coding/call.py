@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -249,7 +249,8 @@ def tree_digest(tree: Path) -> str:
         for name in sorted(files):
             path = Path(folder) / name
             total.update(os.fsencode(str(path.relative_to(tree))) + b"\0")
-            if path.is_file() and not path.is_symlink():
-                with path.open("rb") as stream:
-                    total.update(hashlib.file_digest(stream, "sha256").digest())
+            with suppress(OSError):  # a path that is too long to open tells by its name
+                if path.is_file() and not path.is_symlink():
+                    with path.open("rb") as stream:
+                        total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()

@@ -22,6 +22,7 @@ from evolve import worktree
 from evolve.budget import OutOfBudget
 from evolve.coding.snapshot import Files, Layout, Unusable, digest_of, read_tree, with_changes
 from evolve.context import RunContext
+from evolve.errors import BadInput
 from evolve.runs import Stopped
 from evolve.sanitize import for_terminal
 from promote.wire import address
@@ -109,7 +110,7 @@ class CheckServer:
         except (OutOfBudget, Stopped) as ended:
             self.ended = ended
             return {"error": f"the run has ended: {ended}"}
-        except (RuntimeBroken, Unusable) as error:
+        except (RuntimeBroken, Unusable, BadInput) as error:
             return {"error": f"the replay broke: {error}"}
         finally:
             self._layouts.put(layout)

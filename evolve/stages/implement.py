@@ -4,6 +4,7 @@ from evolve import worktree
 from evolve.coder_call import coder_call
 from evolve.coding.protocol import CodingTask
 from evolve.context import RunContext
+from evolve.errors import BadInput
 from evolve.stage import Place
 from evolve.stages.material import material
 from evolve.stages.models import Brief, Implemented, Plan
@@ -22,21 +23,24 @@ def run(context: RunContext, place: Place, brief: Brief, planned: Plan) -> Imple
         seed=planned.seed,
     )
     with coder_call(context, "implement", place, brief.coder, start, task, planned.avoid) as called:
-        commit = worktree.commit_directory(
-            repository, called.tree, base, f"Candidate of run {context.run_id}, {place.words}"
-        )
+        outcome, reason = called.result.outcome, called.result.reason
+        try:
+            title = f"Candidate of run {context.run_id}, {place.words}"
+            commit = worktree.commit_directory(repository, called.tree, base, title)
+        except BadInput as error:
+            commit, outcome, reason = base, "failed", error.message
     diff = worktree.diff_text(repository, base, commit)
     return Implemented(
         commit=commit if diff else None,
         diff_sha256=worktree.diff_sha256(repository, base, commit),
         diff_blob=context.store.blobs.put(diff.encode()),
         coder=brief.coder,
-        outcome=called.result.outcome,
+        outcome=outcome,
         seconds=called.seconds,
         trials=called.trials,
         tokens=called.tokens,
         usd_micros=called.usd_micros,
-        reason=called.result.reason,
+        reason=reason,
         transcript_blob=context.store.blobs.put(called.result.transcript.encode()),
         prompt_blob=context.store.blobs.put(planned.task.encode()),
     )

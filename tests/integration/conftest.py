@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from docker_engine import running_engine
 from evolve_world import World, ask, close_zygotes, make_world, questions, running
+from gate_corpus import model
+from pipeline_world import make_world as make_largest_world
+from pipeline_world import with_model
 from promote_rig import Images, require_haproxy
 
 from containers.docker_options import DockerOptions
@@ -68,4 +71,14 @@ def sealed_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             sealed = world.ok("batch", "seal", batch["id"], "--reason", "enough of them")
             assert (sealed["visible"] >= 2, sealed["held_out"], sealed["regression"]) == (True, 8, 30)
     yield world
+    close_zygotes()
+
+
+@pytest.fixture(scope="session")
+def largest_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The gate corpus' substrate with a sealed batch of wrong `largest` answers, and its model. Copy it, never change it."""
+    with model() as url:
+        world = make_largest_world(tmp_path_factory.mktemp("largest") / "home")
+        with_model(world, url)
+        yield world
     close_zygotes()

@@ -8,6 +8,8 @@ settled (the gateway was killed in between) stays spent.
 import json
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,7 @@ class Meter:
         self.caps = caps or Caps()
         self._path = path
         self._lock = threading.Lock()
+        self._lent = Cost()
         self._spent, self._refused = read_meter(path) if path is not None else (Cost(), "")
 
     @property
@@ -69,15 +72,26 @@ class Meter:
         """Take `worst` out of the budget or raise OverBudget; nothing changes then."""
         with self._lock:
             after = self._spent.plus(worst)
+            taken = after.plus(self._lent)
             for name in ("micro_usd", "tokens", "calls"):
                 cap = getattr(self.caps, name)
-                if cap is not None and getattr(after, name) > cap:
-                    would = getattr(after, name)
+                if cap is not None and (would := getattr(taken, name)) > cap:
                     self._refused = f"budget: {name} would reach {would}, the cap is {cap}; raise caps.{name}"
                     self._store(self._spent)
                     raise OverBudget(self._refused)
             self._store(after)
         return worst
+
+    @contextmanager
+    def lending(self, cost: Cost) -> Iterator[None]:
+        """While the block runs, this much of the caps is left to another meter."""
+        with self._lock:
+            self._lent = self._lent.plus(cost)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._lent = self._lent.plus(cost, -1)
 
     def settle(self, reserved: Cost, actual: Cost) -> None:
         """Replace a reservation by what it really cost."""

@@ -107,7 +107,7 @@ class ModelSource:
     async def _frames(
         self, response: httpx2.Response, bill: "_Bill", hide_usage: bool
     ) -> AsyncIterator[bytes]:
-        splitter, usage, total = wire.FrameSplitter(), None, 0
+        splitter, usage, total, whole = wire.FrameSplitter(), None, 0, False
         try:
             async for chunk in response.aiter_bytes():
                 total += len(chunk)
@@ -116,12 +116,14 @@ class ModelSource:
                 for frame in splitter.feed(chunk):
                     parsed = wire.parse_frame(frame)
                     usage = wire.merge_usage(usage, wire.usage_of(parsed.get("data")))
+                    whole = whole or wire.tells_output(parsed.get("data"))
                     if not (hide_usage and wire.is_usage_only(parsed)):
                         yield frame
             if splitter.rest().strip():
                 yield splitter.rest() + b"\n\n"
+            bill.settle(usage if whole else None)
         finally:
-            bill.settle(usage)
+            bill.settle()  # a stream that was cut told of a part at most
             await response.aclose()
 
     def _open(self) -> httpx2.AsyncClient:

@@ -138,6 +138,11 @@ def usage_of(answer: object) -> tuple[int, int] | None:
     return prompt, count("completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount")
 
 
+def tells_output(data: object) -> bool:
+    """Whether a stream frame's usage covers the answer; that of Anthropic's first is of the prompt."""
+    return usage_of(data) is not None and isinstance(data, dict) and data.get("type") != "message_start"
+
+
 def merge_usage(seen: tuple[int, int] | None, more: tuple[int, int] | None) -> tuple[int, int] | None:
     """Stream events report cumulative counts, some only one side: the largest of each is right."""
     if seen is None or more is None:

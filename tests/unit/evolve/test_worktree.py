@@ -1,5 +1,7 @@
 """Commits are made from bytes: whatever a candidate wrote into attribute, ignore or link files is data."""
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from evolve import worktree
 from evolve.errors import BadInput, Broken
+from evolve.tree_files import MAX_FILES
 
 
 @pytest.fixture
@@ -102,3 +105,46 @@ def test_a_taken_or_malformed_branch_name_is_bad_input(repository: Path) -> None
 def test_a_new_repository_needs_an_empty_folder(tmp_path: Path, tree: Path) -> None:
     with pytest.raises(BadInput, match="not empty"):
         worktree.create_repository(tree, tree, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(b"a\nb", "a\\\\nb"), (b"\xff.py", "udcff"), (b"\x1b[2J", "x1b")],
+)
+def test_a_name_that_no_commit_can_hold_is_bad_input(
+    repository: Path, tree: Path, name: bytes, said: str
+) -> None:
+    (tree / os.fsdecode(name)).write_text("x")
+    with pytest.raises(BadInput, match=f"{said}.*"):
+        worktree.commit_directory(repository, tree, worktree.head(repository), "candidate")
+
+
+def test_what_git_holds_to_be_its_own_folder_is_left_out(repository: Path, tree: Path) -> None:
+    base = worktree.head(repository)
+    (tree / "pkg" / ".git").write_text("gitdir: /elsewhere\n")
+    (tree / "git~1").write_text("x")
+    commit = worktree.commit_directory(repository, tree, base, "candidate")
+    assert worktree.changes(repository, base, commit) == []
+
+
+def test_paths_and_numbers_beyond_measure_are_bad_input(repository: Path, tree: Path) -> None:
+    base = worktree.head(repository)
+    many = tree / "many"
+    many.mkdir()
+    for number in range(MAX_FILES + 1):
+        os.mknod(many / str(number))
+    with pytest.raises(BadInput, match="more than 20000"):
+        worktree.commit_directory(repository, tree, base, "candidate")
+    shutil.rmtree(many)
+    (tree / "deep").mkdir()
+    below = os.open(tree / "deep", os.O_RDONLY)
+    for _ in range(20):  # no single path that long can be opened
+        os.mkdir("d" * 200, dir_fd=below)
+        above, below = below, os.open("d" * 200, os.O_RDONLY, dir_fd=below)
+        os.close(above)
+        if len(os.readlink(f"/proc/self/fd/{below}")) > 3890:
+            break
+    os.close(os.open("x" * 250, os.O_CREAT | os.O_WRONLY, dir_fd=below))
+    os.close(below)
+    with pytest.raises(BadInput, match="too long"):
+        worktree.commit_directory(repository, tree, base, "candidate")
