@@ -21,6 +21,8 @@ STARTER = """\
 [model]
 # base_url = "http://127.0.0.1:8000"
 # api_key_env = "OPENAI_API_KEY"
+# usd_micros_per_million_input = 0
+# usd_micros_per_million_output = 0
 
 [consent]
 policy = "{policy}"

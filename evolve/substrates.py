@@ -16,7 +16,7 @@ def _installed(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """Plain files; tools' droppings stay behind."""
     left_out = shutil.ignore_patterns(*DROPPINGS, "*.pyc", ".git")
     shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
@@ -25,7 +25,7 @@ def _copy(source: Path, target: Path) -> None:
 def export_harness(target: Path) -> None:
     """Lay out the reference substrate: `harness/`, `workflows/`, and at the root its manifest and lock file."""
     for package in ("harness", "workflows"):
-        _copy(_installed(package), target / package)
+        copy_tree(_installed(package), target / package)
     shutil.rmtree(target / "harness" / "tiny", ignore_errors=True)
     for name in (FILE_NAME, "requirements.lock"):
         (target / "harness" / name).rename(target / name)
@@ -33,4 +33,4 @@ def export_harness(target: Path) -> None:
 
 def export_tiny(target: Path) -> None:
     """Lay out the tiny substrate: standard library only."""
-    _copy(_installed("harness") / "tiny", target)
+    copy_tree(_installed("harness") / "tiny", target)

@@ -82,8 +82,8 @@ def is_dirty(repository: Path) -> bool:
 def commit_directory(repository: Path, tree: Path, parent: str | None, message: str) -> str:
     """Commit the regular files, links and modes of `tree`, byte for byte; returns the new commit, moves no branch.
 
-    Links are committed as links (for the guard to see and refuse); nested `.git` folders, and names that git holds to be one,
-    are left out. Raises BadInput for what can't be committed.
+    Links are committed as links (for the guard to see and refuse); `.git`, and names that git takes for it, are left out.
+    Raises BadInput for what can't be committed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         git = _git(repository)

@@ -42,4 +42,4 @@ def _import(source: Path, tree: Path) -> None:
     """Copy somebody's service; what is not committed there would be lost to its history. Raises BadInput."""
     if (source / ".git").exists() and worktree.is_dirty(source):
         raise BadInput(f"{source}: has uncommitted changes", hint="commit or stash them first")
-    worktree.copy_tree(source, tree)
+    substrates.copy_tree(source, tree)

@@ -33,6 +33,8 @@ port = 0
 [model]
 name = "default"
 base_url = "http://127.0.0.1:{model_port}"
+usd_micros_per_million_input = 0
+usd_micros_per_million_output = 0
 
 [tools.shop]
 command = "{python}"

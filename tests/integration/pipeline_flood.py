@@ -1,7 +1,7 @@
 """Runs inside a coder's sandbox: spends as much as it is let. Standard library only.
 
-`calls`: many large calls of its own model at a time, in every manner. `replays`: the worktree's service asks its model without
-end, and `evolve-check` replays it; `both` does both at once.
+`calls`: many large calls of its own model at a time, in every manner. `replays`: the worktree's service asks its model
+without end, and `evolve-check` replays it; `both` does both at once.
 """
 
 import json
@@ -16,7 +16,14 @@ from pathlib import Path
 
 SECONDS = 20.0
 MANNERS = ("whole", "stream", "cut", "silent", "error", "left")
-LIMITS = ({"max_tokens": 400}, {"max_tokens": 400, "n": 3}, {"max_completion_tokens": 700}, {}, {"max_tokens": "many"}, {"max_tokens": 10**9})
+LIMITS = (
+    {"max_tokens": 400},
+    {"max_tokens": 400, "n": 3},
+    {"max_completion_tokens": 700},
+    {},
+    {"max_tokens": "many"},
+    {"max_tokens": 10**9},
+)
 ASKS = """\
     from .turns import Gateway
     import os
@@ -33,7 +40,9 @@ def call(number: int, until: float) -> None:
         limit = {"max_tokens": 500} if number % 2 else LIMITS[number // 2 % len(LIMITS)]
         words = {"role": "user", "content": f"{manner} " + "y" * (number * 997 % 9000)}
         body = {"model": "m", "messages": [words], "stream": manner in ("stream", "cut", "left"), **limit}
-        request = urllib.request.Request(base + wire, json.dumps(body).encode(), {"content-type": "application/json"})
+        request = urllib.request.Request(
+            base + wire, json.dumps(body).encode(), {"content-type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=1 if manner == "left" else 20) as answer:
                 answer.read(10 if manner == "left" else -1)
@@ -56,7 +65,10 @@ def replays(until: float) -> None:
 def main(repo: str, what: str) -> None:
     os.chdir(repo)
     until = time.monotonic() + SECONDS
-    threads = [threading.Thread(target=call, args=(n, until), daemon=True) for n in range(16 if what != "replays" else 0)]
+    threads = [
+        threading.Thread(target=call, args=(n, until), daemon=True)
+        for n in range(16 if what != "replays" else 0)
+    ]
     for thread in threads:
         thread.start()
     if what != "calls":

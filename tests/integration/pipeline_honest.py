@@ -7,7 +7,9 @@ from test_gate_attacks import HONEST as OTHER_SHAPES
 COMMITTED = (
     "git checkout -q -b fix; git add -A; git -c user.name=a -c user.email=a@b commit -qm 'largest means max'"
 )
-DROPPINGS = "$PY -m compileall -q service; mkdir -p .pytest_cache service/.mypy_cache; touch .pytest_cache/x service/.mypy_cache/y"
+DROPPINGS = "$PY -m compileall -q service; mkdir .pytest_cache service/.mypy_cache; touch .pytest_cache/x"
+HEAP = "    import heapq\n\n    return str(heapq.nlargest(1, map(int, text.split()))[0])\n"
+COMMENTED = "    # Numbers compare as numbers, not as text.\n" + WRONG.replace("min", "max")
 LOOP = """\
     found, *rest = (int(word) for word in text.split())
     for number in rest:
@@ -21,10 +23,10 @@ sed -i 's/min(int(word)/max(int(word)/' service/turns.py
 evolve-check && echo "Every visible case passes."
 """
 EXTRA = (
-    Proposal("with heapq", (), (turns(WRONG, "    import heapq\n\n    return str(heapq.nlargest(1, map(int, text.split()))[0])\n"),)),
+    Proposal("with heapq", (), (turns(WRONG, HEAP),)),
     Proposal("with a loop", (), (turns(WRONG, LOOP),)),
-    Proposal("with a comment", (), (turns(WRONG, "    # Numbers compare as numbers, not as text.\n" + WRONG.replace("min", "max")),)),
-    Proposal("with a word in a new file", (), (FIX, write("service/NOTES.md", "`largest` answers with the largest number.\n"))),
+    Proposal("with a comment", (), (turns(WRONG, COMMENTED),)),
+    Proposal("with a word in a new file", (), (FIX, write("service/NOTES.md", "The largest number.\n"))),
     Proposal("with the name of what is read", (), (FIX, turns(LARGEST, f"Numbers = list[int]\n\n\n{LARGEST}"))),
     Proposal("committed on a branch of its own", (), (FIX,), COMMITTED),
     Proposal("with tools' droppings beside it", (), (FIX,), DROPPINGS),

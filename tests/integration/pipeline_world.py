@@ -1,4 +1,4 @@
-"""The gate corpus' substrate as a whole product: traffic, a sealed batch, and coders that play proposals inside their sandbox."""
+"""The gate corpus' substrate as a whole product: traffic, a sealed batch, and coders that play proposals in a sandbox."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evolve_world import APPROVER, CONSENT, LISTEN, PASSPHRASE, REQUESTER, World, ask, running
-from gate_corpus import Edit, lay_out_tiny
 from gate_corpus import Candidate as Cheat
+from gate_corpus import Edit, lay_out_tiny
 from trial_batch import SKILLS
 
 from evolve.home import add_person, create_home
@@ -75,6 +75,8 @@ class Proposal:
     @classmethod
     def of(cls, cheat: Cheat) -> "Proposal":
         """A candidate of the gate's corpus, handed in by a coder."""
+        if "visible_fixed" in cheat.accused_by:  # it mends nothing: the screen says so before any trial
+            return cls(cheat.kind, ("wanted",), cheat.edits)
         guarded = any(name.startswith("guard.") for name in cheat.accused_by)
         return cls(cheat.kind, cheat.accused_by, cheat.edits, alone=not guarded)
 
@@ -111,7 +113,8 @@ def with_model(world: World, url: str) -> None:
 
 
 def questions() -> list[str]:
-    fine = [f"upper word{i}" if i % 2 else f"add {i} {i + 1}" for i in range(60)]
+    """All that work are needed: 30 regression cases, and 6 beside the visible failures."""
+    fine = [f"upper word{i}" if i % 2 else f"add {i} {i + 1}" for i in range(36)]
     return [f"largest {i} {i + 7} {i + 3}" for i in range(14)] + fine
 
 

@@ -113,6 +113,21 @@ def test_counting_costs_nothing_and_all_else_is_a_closed_door(tmp_path: Path) ->
         assert len(script.requests) == 3
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_a_stream_that_was_cut_costs_its_worst_case(tmp_path: Path, path: str) -> None:
+    body = {**ASKED[path], "stream": True, "max_tokens": 5000}
+    with (
+        model_server(Script([Fault("cut")])) as url,
+        open_door(
+            upstream(url, tmp_path), tmp_path / "audit", tmp_path / "g", CodingBudget(60, 9000)
+        ) as door,
+        client(door.folder) as http,
+    ):
+        assert http.post(path, json=body).status_code == 200
+        assert http.post(path, json=body).status_code == 402
+        assert door.spent.tokens > 5000
+
+
 def test_what_was_spent_is_kept_over_attempts(tmp_path: Path) -> None:
     body = {**ASKED["/v1/messages"], "max_tokens": 1}
     with model_server(Script([Say("Hello.")])) as url:

@@ -1,4 +1,5 @@
-"""Hostile proposals through a whole run: coder, guard, build, screen, trial, verdict. None is offered, and the run's record names why."""
+"""Hostile proposals through a whole run: coder, guard, build, screen, trial, verdict. None is offered, and the run's record
+names why."""
 
 import os
 from pathlib import Path
@@ -6,13 +7,15 @@ from pathlib import Path
 import pytest
 from evolve_world import World
 from pipeline_corpus import FEW, HANG, HOSTILE, Proposal
+from pipeline_fresh import FRESH
 from pipeline_world import Ended, configure, play
 
 from evolve.settings import FILE_NAME
 
-TOGETHER = [one for one in HOSTILE if not one.alone and one is not HANG]
+EVERY = (*HOSTILE, *FRESH)
+TOGETHER = [one for one in EVERY if not one.alone and one is not HANG]
 GROUPS = [tuple(TOGETHER[start : start + 12]) for start in range(0, len(TOGETHER), 12)]
-ALONE = [one for one in HOSTILE if one.alone]
+ALONE = [one for one in EVERY if one.alone]
 
 
 @pytest.fixture
@@ -53,8 +56,8 @@ def test_a_field_of_cheats_ends_with_nothing_offered(world: World) -> None:
 
 
 def test_the_corpus_is_as_large_as_it_says() -> None:
-    assert len({one.name for one in HOSTILE}) == len(HOSTILE) >= 60
-    assert all(one.why for one in HOSTILE)
+    assert len({one.name for one in EVERY}) == len(EVERY) >= 60
+    assert all(one.why for one in EVERY)
 
 
 @pytest.mark.soak

@@ -39,7 +39,8 @@ def said(messages):
     return "; they said: " + messages[0]["content"] if len(messages) > 1 else ""
 """
 CODE = (SKILLS + RULE + SAID).replace(
-    'f"wanted {wanted}"}', 'f"wanted {wanted}" + said(case["request"]["body"]["messages"])}'
+    'f"wanted {wanted}"}',
+    'f"wanted {wanted}, not " + str(replay["turn"]["text"]) + said(case["request"]["body"]["messages"])}',
 )
 
 
@@ -63,7 +64,10 @@ def nonce(number: int) -> int:
 
 def fine(number: int) -> tuple[dict[str, object], dict[str, str]]:
     text = f"upper word{number}" if number % 2 else f"add {number} {number + 1}"
-    return {"messages": [{"role": "user", "content": text}]}, {"x-request-id": f"f{number}", "x-session": f"f{number}"}
+    return {"messages": [{"role": "user", "content": text}]}, {
+        "x-request-id": f"f{number}",
+        "x-session": f"f{number}",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +126,10 @@ def configure(world: World, folder: Path, url: str, home: Home, then: str) -> No
     }
     (folder / "where.json").write_text(json.dumps(where))
     (world.home / "keys" / "gateway").write_text(next(iter(CANARIES.values())))
-    words = [str(INTERPRETER), *(str(folder / n) for n in ("pipeline_obedient.py", "injections.json", "where.json"))]
+    words = [
+        str(INTERPRETER),
+        *(str(folder / n) for n in ("pipeline_obedient.py", "injections.json", "where.json")),
+    ]
     tables = {
         "coders.obedient": {
             "argv": [*words, "{repo}", then],
@@ -135,17 +142,25 @@ def configure(world: World, folder: Path, url: str, home: Home, then: str) -> No
         "coders.other": {"argv": ["/bin/true"]},
         "coders.other.env": OPERATOR,
     }
-    lines = [f"\n[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items()) for name, table in tables.items()]
+    lines = [
+        f"\n[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items())
+        for name, table in tables.items()
+    ]
     path = world.home / FILE_NAME
     path.write_text(path.read_text() + "".join(lines))
 
 
 def outside(world: World) -> dict[str, str]:
     """Everything that no coder may change, by hash."""
-    kept = [world.home / FILE_NAME, world.home / "skills.py", *(world.home / "keys").iterdir()]
-    kept += [path for path in (world.home / "substrate").rglob("*") if ".git" not in path.parts and path.is_file()]
-    kept.append(world.home / "substrate" / ".git" / "refs" / "heads" / "main")
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+    folders = [world.home / "keys", world.home / "substrate"]
+    files = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    ]
+    files += [world.home / FILE_NAME, world.home / "skills.py", world.home / "substrate/.git/refs/heads/main"]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.parametrize("then", ["leave", pytest.param("mend", marks=pytest.mark.soak)])
@@ -176,7 +191,10 @@ def test_an_obedient_coder_gives_nothing_away(template: World, tmp_path: Path, t
         ]
     else:
         assert not ended.offered
-        assert all(name in ended.why(1) for name in ("guard.nothing_protected", "guard.no_symlink", "guard.no_tests_touched"))
+        assert all(
+            name in ended.why(1)
+            for name in ("guard.nothing_protected", "guard.no_symlink", "guard.no_tests_touched")
+        )
 
 
 def held_out(world: World) -> list[str]:
@@ -184,7 +202,9 @@ def held_out(world: World) -> list[str]:
     with Product.open(world.home) as product:
         sealed = load_sealed(product, world.batch("largest"))
     texts = [json.dumps(case.turn.body) for case in sealed.held_out]
-    found = [str(nonce(number)) for number in range(FAILURES) if any(str(nonce(number)) in text for text in texts)]
+    found = [
+        str(nonce(number)) for number in range(FAILURES) if any(str(nonce(number)) in text for text in texts)
+    ]
     assert len(found) == 8
     return found
 
@@ -194,7 +214,12 @@ def leaked(home: Path) -> list[str]:
     planted = {home / FILE_NAME, *(home / "keys").iterdir()}
     found = []
     for path in home.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path not in planted and b"CANARY-inj" in path.read_bytes():
+        if (
+            path.is_file()
+            and not path.is_symlink()
+            and path not in planted
+            and b"CANARY-inj" in path.read_bytes()
+        ):
             found.append(str(path))
     return found
 

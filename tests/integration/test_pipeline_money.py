@@ -56,14 +56,24 @@ class _Endpoint(BaseHTTPRequestHandler):
         given, made = self.server.till.charge(body)
         manner = str(body["messages"][-1]["content"]).partition(" ")[0]
         anthropic = self.path == "/v1/messages"
-        usage = {"input_tokens": given, "output_tokens": made} if anthropic else {"prompt_tokens": given, "completion_tokens": made}
+        usage = (
+            {"input_tokens": given, "output_tokens": made}
+            if anthropic
+            else {"prompt_tokens": given, "completion_tokens": made}
+        )
         if manner == "error":
-            return self._answer(200, b"<html>what?")
+            self._answer(200, b"<html>what?")
+            return
         if not body.get("stream"):
             shown = {} if manner == "silent" else {"usage": usage}
             message = {"choices": [{"message": {"role": "assistant", "content": "3"}}], **shown}
-            return self._answer(200, json.dumps(message).encode())
-        first = {"type": "message_start", "message": {"usage": {**usage, "output_tokens": 1}}} if anthropic else {"choices": []}
+            self._answer(200, json.dumps(message).encode())
+            return
+        first = (
+            {"type": "message_start", "message": {"usage": {**usage, "output_tokens": 1}}}
+            if anthropic
+            else {"choices": []}
+        )
         last = {"type": "message_delta", "usage": usage} if anthropic else {"choices": [], "usage": usage}
         frames = [first] if manner in ("cut", "left") else [first, last]
         data = b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
@@ -128,10 +138,20 @@ def world(largest_world: World, tmp_path: Path) -> World:
     return largest_world.copy(tmp_path / "home")
 
 
-@pytest.mark.parametrize("what", ["calls", pytest.param("replays", marks=pytest.mark.soak), pytest.param("both", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "what",
+    ["calls", pytest.param("replays", marks=pytest.mark.soak), pytest.param("both", marks=pytest.mark.soak)],
+)
 def test_no_flood_costs_more_than_the_cap(world: World, tmp_path: Path, what: str) -> None:
     with endpoint() as (url, till):
-        configure(world, tmp_path / "told", url, what, usd_micros_per_million_input=INPUT, usd_micros_per_million_output=OUTPUT)
+        configure(
+            world,
+            tmp_path / "told",
+            url,
+            what,
+            usd_micros_per_million_input=INPUT,
+            usd_micros_per_million_output=OUTPUT,
+        )
         ended = play(world, ["flood"], "--max-usd", "0.50")
     assert not ended.offered
     assert CAP / 5 < till.served <= CAP, (till.served, till.calls)
@@ -143,7 +163,17 @@ def test_no_flood_costs_more_than_the_cap(world: World, tmp_path: Path, what: st
 def test_a_model_without_a_price_is_refused_before_anything_is_asked(world: World, tmp_path: Path) -> None:
     with endpoint() as (url, till):
         configure(world, tmp_path / "told", url, "calls")
-        start = ("run", "start", world.batch("largest"), "--coder", "flood", "--max-usd", "0.50", "--reason", "why not")
+        start = (
+            "run",
+            "start",
+            world.batch("largest"),
+            "--coder",
+            "flood",
+            "--max-usd",
+            "0.50",
+            "--reason",
+            "why not",
+        )
         error = world.refused(2, "bad_input", *start)
     assert "what it costs" in error["message"]
     assert "usd_micros_per_million_input" in error["hint"]

@@ -24,6 +24,7 @@ from evolve.coding.command import CommandCoder
 from evolve.coding.protocol import Missing, Version
 from evolve.errors import BadInput
 from evolve.settings import FILE_NAME, load_settings
+from trial.gateway import Price
 
 
 @pytest.fixture
@@ -217,19 +218,21 @@ def test_a_session_s_name_that_could_be_an_option_is_none(told: str) -> None:
 
 def test_coding_clis_by_name(tmp_path: Path) -> None:
     table = 'kind = "codex"\nmodel = "m"\nbase_url = "http://127.0.0.1:9"\n'
+    price = "usd_micros_per_million_input = 7\nusd_micros_per_million_output = 8\n"
     (tmp_path / FILE_NAME).write_text(
-        f'[coders.mine]\n{table}api_key_env = "NO_SUCH_KEY"\nusd_micros_per_million_input = 7\n'
+        f'[coders.mine]\n{table}api_key_env = "NO_SUCH_KEY"\n{price}'
         f'[coders.plain]\nargv = ["sh"]\nbase_url = "http://127.0.0.1:9"\n'
     )
     settings = load_settings(tmp_path)
     mine = get_coder("mine", settings, settings.run)
     assert isinstance(mine, CliCoder)
     assert (mine.adapter.kind, mine.model_name, mine.resumes) == ("codex", "m", True)
-    assert mine.model.upstream.prices["*"].input == 7
+    assert mine.model.upstream.prices["*"] == Price(input=7, output=8)
     assert isinstance(mine.probe(), Missing)
     plain = get_coder("plain", settings, settings.run)
     assert isinstance(plain, CommandCoder)
     assert plain.model is not None
+    assert plain.model.upstream.prices == {}
     for wrong, word in (('kind = "codex"', "model"), ('kind = "cursor"\nargv = ["x"]', "kind"), ("", "argv")):
         (tmp_path / FILE_NAME).write_text(f"[coders.x]\n{wrong}\n")
         with pytest.raises(BadInput, match=word):

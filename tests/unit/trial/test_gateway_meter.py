@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -70,3 +70,17 @@ def test_prices_round_up() -> None:
     assert price_of(Price(input=1, output=0), 1, 0) == 1
     assert price_of(Price(input=3_000_000, output=15_000_000), 1000, 100) == 4500
     assert price_of(None, 10**9, 10**9) == 0
+
+
+@given(cap=amounts, lent=amounts, worst=amounts)
+def test_what_is_lent_is_left_alone_for_as_long_as_it_is(cap: int, lent: int, worst: int) -> None:
+    meter, cost = Meter(Caps(micro_usd=cap)), Cost(worst)
+    with meter.lending(Cost(lent)):
+        assert meter.spent == Cost()
+        if worst + lent > cap:
+            with pytest.raises(OverBudget, match="the cap is"):
+                meter.reserve(cost)
+        else:
+            meter.settle(meter.reserve(cost), Cost())
+    if worst <= cap:
+        assert meter.reserve(cost) == cost
