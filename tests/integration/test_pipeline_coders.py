@@ -13,6 +13,7 @@ from pipeline_world import Proposal, configure, play
 from evolve.coding.steps import Fault, Step
 from evolve.settings import FILE_NAME
 
+OTHER = "#!/bin/sh\necho codex-cli 99.0.0\n"
 PRICE = {"usd_micros_per_million_input": 1, "usd_micros_per_million_output": 1}
 CLI = {"kind": "codex", "model": "m", "base_url": "http://127.0.0.1:9", **PRICE}
 ASK = """\
@@ -49,10 +50,16 @@ class Setup:
 
 SETUPS = (
     Setup("a CLI that is missing", "not found", 2, {**CLI, "program": "/nowhere/codex"}),
-    Setup("a CLI that nobody signed in", "NO_SUCH_KEY is not set", 2, {**CLI, "api_key_env": "NO_SUCH_KEY"}),
-    Setup("a CLI of another version", "empty diff", table=CLI, program="#!/bin/sh\necho codex-cli 99.0.0\n"),
+    Setup(
+        "a CLI that nobody signed in",
+        "NO_SUCH_KEY is not set",
+        2,
+        {**CLI, "api_key_env": "NO_SUCH_KEY"},
+        program=OTHER,
+    ),
+    Setup("a CLI of another version", "empty diff", table=CLI, program=OTHER),
     Setup("a CLI that is no program", "empty diff", table=CLI, program="\x7fELF nothing of the kind"),
-    Setup("a model that limits its rate", "slow down", 5, model=Fault("rate_limit")),
+    Setup("a model that limits its rate", "limits the rate", 5, model=Fault("rate_limit")),
     Setup("a model that knows no such key", "key", 5, model=Fault("bad_key")),
     Setup("a model that hangs", "empty diff", model=Fault("hang")),
     Setup("a model that streams garbage", "empty diff", model=Fault("garbage")),
