@@ -14,8 +14,9 @@ from evolve.coding import get_coder, installed
 from evolve.coding.clis import ADAPTERS
 from evolve.coding.protocol import Missing
 from evolve.errors import Broken, NeedsConsent
+from evolve.prices import prices
 from evolve.product import Product
-from evolve.settings import ConsentSection
+from evolve.settings import CoderSection, ConsentSection, ModelSection, Settings
 from promote.haproxy_files import MISSING, REMEDY, find_haproxy
 from promote.policy import MAY_APPROVE
 from promote.settings import EdgeKind
@@ -37,6 +38,7 @@ def doctor(deep: bool, quick: bool, as_json: bool) -> None:
         findings += check_edge(settings.edge.kind, find_haproxy())
         findings += check_substrate(product.manifest)
         findings += check_coders(product)
+        findings += check_prices(settings)
         findings += check_coding_clis()
         if deep:
             findings += check_gate(product)
@@ -108,6 +110,18 @@ def check_coders(product: Product) -> list[Finding]:
                 Finding(f"coder.{name}", not answer.warning, answer.warning or answer.text, "warning")
             )
     return found
+
+
+def check_prices(settings: Settings) -> list[Finding]:
+    """Each model that is configured, and whether a cap on money can be held for it."""
+    coders = {f"coders.{name}": coder for name, coder in settings.coders.items()}
+    tables: dict[str, ModelSection | CoderSection] = {"model": settings.model, **coders}
+    lacking = "not set: no run may ask this model"
+    return [
+        Finding(f"price.{name}", bool(prices(table)), "" if prices(table) else lacking, "warning")
+        for name, table in tables.items()
+        if table.base_url
+    ]
 
 
 def check_coding_clis() -> list[Finding]:
