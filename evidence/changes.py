@@ -30,6 +30,13 @@ def note(
     )
 
 
+def first_note(session: Session, kind: str, subject: str) -> Mapping[str, object] | None:
+    """The data of the first decision of this kind about it, whether the ledger has it yet or not."""
+    query = select(ChangeRow).where(ChangeRow.kind == kind, ChangeRow.subject == subject)
+    row = session.exec(query.order_by(col(ChangeRow.n))).first()
+    return None if row is None else row.data or {}
+
+
 def publish(store: Store) -> None:
     """Hand waiting decisions to the ledger, oldest first."""
     if store.journal is None:

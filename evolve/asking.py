@@ -7,6 +7,7 @@ earlier one left can be taken for an answer.
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,20 +31,24 @@ def ask(
     role: str,
     place: Place,
     name: str,
-    commit: str,
+    commit: str | None,
     task: CodingTask,
     prompt: str,
     shape: type[Answer],
+    misfit: Callable[[Answer], str] = lambda answer: "",
 ) -> tuple[Answer | None, Asked]:
-    """What coder `name` answers about an export of `commit`; `prompt` is the hash of what it was asked by.
+    """What coder `name` answers about an export of `commit`; `prompt` is the hash of what it was asked by. `misfit` says
+    what is wrong with an answer of the right shape.
 
-    None when it gave no answer of this shape, in two tries; `Asked.trouble` says why. Raises what `coder_call` raises.
+    None when it gave no such answer, in two tries; `Asked.trouble` says why. Raises what `coder_call` raises.
     """
     tokens = usd_micros = 0
     for _ in range(TRIES):
         with coder_call(context, role, place, name, commit, task) as called:
             tokens, usd_micros = tokens + called.tokens, usd_micros + called.usd_micros
             answer, trouble = read_answer(called.tree / ANSWER_FILE, shape)
+        if answer is not None and (wrong := misfit(answer)):
+            answer, trouble = None, f"{ANSWER_FILE}: {wrong}"
         if answer is not None:
             break
     transcript = context.store.blobs.put(called.result.transcript.encode())

@@ -1,4 +1,5 @@
-"""One call of a coder for a run: in a fresh export, with `evolve-check` beside it, its spending booked on the run.
+"""One call of a coder for a run: in a fresh export with `evolve-check` beside it, or in an empty repository without; its
+spending booked on the run.
 
 Whatever a killed attempt left in its folder is thrown away; what it spent is not forgotten.
 """
@@ -6,7 +7,7 @@ Whatever a killed attempt left in its folder is thrown away; what it spent is no
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from trial.gateway.meter import Cost, read_meter
 
 NO_FAULT_OF_ITS_OWN = ("not_signed_in", "rate_limited")
 """Outcomes that say nothing about the candidate: the run can be resumed when the cause is gone."""
+
+
+class CoderUnreachable(RuntimeBroken):
+    """The coder's model could not be asked at all."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,14 @@ def coder_call(
     role: str,
     place: Place,
     name: str,
-    commit: str,
+    commit: str | None,
     task: CodingTask,
     avoid: Collection[str] = (),
 ) -> Iterator[Called]:
-    """Let coder `name` work on an export of `commit` in the role of `role` (a stage's name).
+    """Let coder `name` work on an export of `commit` in the role of `role` (a stage's name). None: on nothing, with nothing
+    to replay.
 
-    Raises OutOfBudget when a cap was reached, Stopped, and RuntimeBroken when the sandbox failed or the coder's model
-    could not be asked at all.
+    Raises OutOfBudget when a cap was reached, Stopped, RuntimeBroken when the sandbox failed, and CoderUnreachable.
     """
     scratch, audit = context.folder / f"{role}-{place}", context.folder / f"{role}-audit-{place}"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -58,22 +63,25 @@ def coder_call(
     started, trials = time.monotonic(), context.budget.trials
     _book(context, audit)
     try:
-        with CheckServer(context, tree, scratch / "check", tuple(avoid)) as server:
-            sandbox = CodingSandbox(
-                runtime=context.runtime,
-                scratch=scratch,
-                check_folder=server.folder,
-                audit=audit,
-                tick=lambda: _tick(context, audit),
-                labels={"run": context.run_id},
-            )
+        check = scratch / "check"
+        check.mkdir()
+        sandbox = CodingSandbox(
+            runtime=context.runtime,
+            scratch=scratch,
+            check_folder=check,
+            audit=audit,
+            tick=lambda: _tick(context, audit),
+            labels={"run": context.run_id},
+        )
+        with CheckServer(context, tree, check, tuple(avoid)) if commit else nullcontext() as server:
             results = _ask(context, context.coder(name), task, tree, sandbox)
-        server.raise_if_ended()
+        if server is not None:
+            server.raise_if_ended()
         result = results[-1]
         if result.outcome == "out_of_budget":
             raise OutOfBudget(result.reason)
         if result.outcome in NO_FAULT_OF_ITS_OWN:
-            raise RuntimeBroken(f"coder {name}: {result.reason}")
+            raise CoderUnreachable(f"coder {name}: {result.reason}")
         yield Called(
             tree=tree,
             result=result,

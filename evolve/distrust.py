@@ -6,6 +6,7 @@ from typing import Protocol
 
 from evidence.cases import SealedBatch
 from evolve.candidate import Candidate
+from evolve.judge.shown import JudgeStory
 from evolve.settings import Settings
 from evolve.substrate_facts import LOOK_BACK, SubstrateFacts
 from evolve.views import RunSummary
@@ -37,8 +38,10 @@ def what_to_distrust(
     batch: SealedBatch | None,
     cases: Sequence[Told],
     facts: SubstrateFacts,
+    judge: JudgeStory | None = None,
 ) -> tuple[str, ...]:
-    """Empty only when nothing stands out, which is not the same as being safe."""
+    """Empty only when nothing stands out, which is not the same as being safe. A judge that does not count warns of
+    nothing."""
     found: list[str] = []
     if report is not None:
         found += _numbers(report)
@@ -46,6 +49,11 @@ def what_to_distrust(
     if proposal is not None:
         found += _change(proposal)
         found += _substrate(facts)
+    if judge is not None and judge.counts and judge.judged is not None:
+        found += [
+            f"The judge finds the reply to case {case_id} worse than the baseline's."
+            for case_id in judge.judged.those("worse")
+        ]
     if batch is not None:
         found += _evidence(batch)
     if run.iteration > 1:

@@ -11,6 +11,7 @@ from containers.runtime import RuntimeBroken
 from evolve import runs
 from evolve.budget import OutOfBudget
 from evolve.context import RunContext
+from evolve.judging import fix_keypoints, judge_pass
 from evolve.population import Population
 from evolve.proposal import merge, propose
 from evolve.stage import Place, stage
@@ -71,12 +72,14 @@ def _passes(context: RunContext, population: Population) -> Decided:
     limit = verdict.limit_model(shown, population.entries)
     if limit is not None and context.settings.run.stop_at_limit:
         return limit
+    keypoints = fix_keypoints(context, known)
     for iteration in range(1, context.settings.run.iterations + 1):
         for number in range(1, context.settings.run.candidates + 1):
             propose(context, Place(iteration, number), known, located, population)
             if population.ended is not None:
                 return population.ended
         merge(context, iteration, known, population)
+        judge_pass(context, iteration, known, keypoints, population)
         decided = _try_the_leader(context, iteration, field, population)
         if decided is not None and decided.final:
             return decided

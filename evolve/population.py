@@ -3,9 +3,12 @@
 Nothing here is stored: the same stored stages, walked through in the same order, make it anew.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from evolve.archive import Entry
+from evolve.judge.models import Judged
+from evolve.stage import Place
 from evolve.stages.models import Built, Decided, Evaluated, Screened, Selected, Standing
 
 RANKS = ("converged", "inconclusive", "needs_work", "regressed")
@@ -24,15 +27,19 @@ class Population:
     """A line for each proposal: what it took the cause to be and what became of it; for the plans after it."""
     ended: Decided | None = None
     """Set by an answer that ends the whole run."""
+    judged: dict[str, Judged] = field(default_factory=dict)
     _built: dict[str, Built] = field(default_factory=dict)
+    _screened: dict[str, Screened] = field(default_factory=dict)
+    _places: dict[str, Place] = field(default_factory=dict)
 
-    def add_candidate(self, built: Built, screened: Screened, iteration: int, micro_usd: int) -> None:
+    def add_candidate(self, built: Built, screened: Screened, place: Place, micro_usd: int) -> None:
         """One that was replayed on the visible cases."""
         candidate = built.candidate
-        self._built[candidate.id] = built
+        self._built[candidate.id], self._screened[candidate.id] = built, screened
+        self._places[candidate.id] = replace(place, round=0)
         entry = Entry(
             id=candidate.id,
-            iteration=iteration,
+            iteration=place.iteration,
             coder=candidate.coder,
             commit=candidate.commit,
             parents=candidate.parents,
@@ -53,6 +60,23 @@ class Population:
     def built(self, candidate_id: str) -> Built:
         return self._built[candidate_id]
 
+    def place(self, candidate_id: str) -> Place:
+        """Of the proposal that it came from."""
+        return self._places[candidate_id]
+
+    def replies(self, candidate_id: str) -> Mapping[str, str]:
+        """What it answers where the baseline fails."""
+        return self._screened[candidate_id].replies
+
+    def weigh_judgements(self, counts: bool) -> None:
+        """Let what the judge thinks count from now on, or no more."""
+        self.entries = [
+            replace(entry, judged=self.judged[entry.id].net if counts else 0)
+            if entry.id in self.judged
+            else entry
+            for entry in self.entries
+        ]
+
     @property
     def images(self) -> dict[str, str]:
         """Digest of each candidate's image."""
@@ -60,7 +84,10 @@ class Population:
 
     def standing(self) -> Standing:
         """What a choice among them rests on, as a stage's input."""
-        return Standing(entries=tuple((e.id, dict(e.scores), e.lost, e.word) for e in self.entries))
+        return Standing(
+            entries=tuple((e.id, dict(e.scores), e.lost, e.word) for e in self.entries),
+            judged={e.id: e.judged for e in self.entries if e.judged},
+        )
 
     def remeasure(self, chosen: Selected) -> None:
         """Take over the scores of the second look."""

@@ -128,7 +128,7 @@ def _build_and_screen(
         context, place, "build", done, partial(build.run, place=place, parents=parents, done=done), Built
     )
     seen = stage(context, place, "screen", built, partial(screen.run, known=known, built=built), Screened)
-    population.add_candidate(built, seen, place.iteration, done.usd_micros)
+    population.add_candidate(built, seen, place, done.usd_micros)
 
 
 def _refused(context: RunContext, place: Place, review: Review, population: Population) -> None:

@@ -173,6 +173,12 @@ class RunSection(Section):
     """Who plans before they edit, a name under [coders]; empty: they get the evidence and no plan."""
     reviewer: str = ""
     """Who argues against each plan and each change, a name under [coders]; empty: only the deterministic reviews."""
+    judge: str = ""
+    """Who scores replies blind, a name under [coders]; empty: nobody. It orders equals and warns; no verdict asks it."""
+    judge_cases: Annotated[int, Field(ge=1)] = 20
+    """Cases, confirmed by graders, on which a judge must have been seen before it counts."""
+    judge_agreement: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
+    """How often it must agree with the graders on these, at least: a lower 95 % bound."""
     iterations: Annotated[int, Field(ge=1, le=20)] = 3
     """Passes of the pipeline before a run ends as `needs_work`."""
     candidates: Annotated[int, Field(ge=1, le=16)] = 1
@@ -203,7 +209,9 @@ class RunSection(Section):
     @property
     def everybody(self) -> tuple[str, ...]:
         """Coders in any role."""
-        return tuple(dict.fromkeys(name for name in (*self.coders, self.planner, self.reviewer) if name))
+        return tuple(
+            dict.fromkeys(name for name in (*self.coders, self.planner, self.reviewer, self.judge) if name)
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,8 @@ from evolve.candidate import Candidate
 from evolve.case_stories import SplitStory, split_stories
 from evolve.conversation import Failure, failure
 from evolve.distrust import what_to_distrust
+from evolve.judge.models import Calibrated, Judged, Keypoints
+from evolve.judge.shown import JudgeStory, judge_story
 from evolve.settings import Settings
 from evolve.shelf import Shelf
 from evolve.signatures import Standing, standing
@@ -38,6 +40,7 @@ class Story(Record):
     splits: tuple[SplitStory, ...]
     review: tuple[Check, ...]
     """What the deterministic code review asked, before any trial."""
+    judge: JudgeStory | None
     facts: SubstrateFacts
     distrust: tuple[str, ...]
     consent: Standing
@@ -78,9 +81,13 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     review = shelf.model("code_review", stages.get((row.iteration, row.proposal, "code_review")), Review)
     diff = shelf.data("diff", row.diff_blob)
     splits = split_stories(batch, trials)
-    problems = [*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials_digest)]
     cases = tuple(case for split in splits for case in split.cases)
     facts = substrate_facts(settings.substrate_repository, proposal)
+    judge = judge_story(
+        shelf.model("keypoints", stages.get((0, 0, "keypoints")), Keypoints),
+        shelf.model("agree", stages.get((row.iteration, row.proposal, "agree")), Judged),
+        shelf.model("calibrate", stages.get((row.iteration, 0, "calibrate")), Calibrated),
+    )
     return Story(
         candidate=summary,
         run=run,
@@ -93,10 +100,11 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         diff=diff.decode("utf-8", "replace"),
         splits=splits,
         review=review.checks if review else (),
+        judge=judge,
         facts=facts,
-        distrust=what_to_distrust(settings, run, proposal, report, batch, cases, facts),
+        distrust=what_to_distrust(settings, run, proposal, report, batch, cases, facts, judge),
         consent=standing(settings, row.approval_digest, proposal),
-        problems=tuple(problems),
+        problems=(*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials_digest)),
     )
 
 

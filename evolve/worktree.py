@@ -155,9 +155,13 @@ def read_files(repository: Path, commit: str, prefix: str) -> dict[str, bytes]:
     return {name: data for name, (_, data) in files.items() if name.startswith(prefix)}
 
 
-def export_for_coder(repository: Path, commit: str, target: Path) -> None:
-    """As `export_tree`, then a fresh one-commit repository in it: nothing of the future can be read from history."""
-    export_tree(repository, commit, target)
+def export_for_coder(repository: Path, commit: str | None, target: Path) -> None:
+    """As `export_tree`, then a fresh one-commit repository in it: nothing of the future can be read from history. Of no
+    commit, an empty one."""
+    if commit is None:
+        target.mkdir(parents=True)
+    else:
+        export_tree(repository, commit, target)
     git = _git(target)
     git.init("--quiet", "--initial-branch=main")
     git.update_ref("refs/heads/main", commit_directory(target, target, None, "baseline"))

@@ -1,4 +1,4 @@
-"""One candidate as the population sees it: by what it was measured to do, never by what was said of it."""
+"""One candidate as the population sees it: by what it was measured to do. What a judge says of it orders equals alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ class Entry:
     files: tuple[str, ...]
     word: str = ""
     """The verdict on it; empty until it was tried on held-out cases."""
+    judged: int = 0
+    """Cases that a calibrated judge finds better less those that it finds worse; 0 where no judge counts."""
 
     @property
     def is_sound(self) -> bool:

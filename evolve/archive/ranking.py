@@ -2,7 +2,8 @@
 entry mends than the others, each compared on what was scored for both.
 
 K. Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002). Within a front the larger lead goes
-first: a smaller change that mends less is worth keeping as a parent, not trying first.
+first: a smaller change that mends less is worth keeping as a parent, not trying first. Of those that mend and lose equally
+much, and of which none is both smaller and cheaper, the one that a calibrated judge prefers goes first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,9 +29,9 @@ class _Individual:
         self.fitness: Any = _Merit((self.lead, len(entry.lost), entry.lines, entry.micro_usd))
 
     @property
-    def order(self) -> tuple[Fraction, int, int, int, str]:
+    def order(self) -> tuple[Fraction, int, int, int, int, str]:
         entry = self.entry
-        return -self.lead, len(entry.lost), entry.lines, entry.micro_usd, entry.id
+        return -self.lead, len(entry.lost), -entry.judged, entry.lines, entry.micro_usd, entry.id
 
 
 def rank(entries: Iterable[Entry]) -> Sequence[Entry]:

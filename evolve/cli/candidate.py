@@ -62,6 +62,8 @@ def show(candidate_id: str, as_json: bool) -> None:
         print_fields([("rollback", f"{consent.rollback_class}: {consent.rollback}")])
     if consent.void:
         print_fields([("signatures", f"void: {consent.void}")])
+    if story.judge is not None:
+        print_fields([("judge", f"{story.judge.sentence}; {story.judge.worth}")])
     if report is None:
         return
     print_fields(("because", reason) for reason in report.reasons)

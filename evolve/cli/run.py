@@ -49,6 +49,7 @@ def list_runs(batch_id: str | None, as_json: bool) -> None:
 @click.option("--model", help="The model that the coders ask for, in place of their own.")
 @click.option("--planner", help="A name under [coders]: who plans before they edit.")
 @click.option("--reviewer", help="A name under [coders]: who argues against each plan and change.")
+@click.option("--judge", help="A name under [coders]: who scores replies blind; it decides nothing.")
 @click.option("--candidates", type=click.IntRange(1, 16), help="Proposals of one pass.")
 @click.option("--iterations", type=click.IntRange(1, 20), help="Passes at most.")
 @click.option(

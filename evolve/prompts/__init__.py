@@ -14,10 +14,13 @@ def fill(name: str, **values: str) -> tuple[str, str]:
 
     `$fence` is drawn anew: text of strangers that stands between two such lines can't know it, so it can't leave them.
     """
-    source = resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")
     given = {key: text or NOTHING for key, text in values.items()}
-    text = Template(source).substitute(given, fence=draw_fence())
-    return text, "sha256:" + hashlib.sha256(source.encode()).hexdigest()
+    return Template(_source(name)).substitute(given, fence=draw_fence()), digest_of(name)
+
+
+def digest_of(name: str) -> str:
+    """Of the file of a role's prompt."""
+    return "sha256:" + hashlib.sha256(_source(name).encode()).hexdigest()
 
 
 def fence_of(text: str) -> str:
@@ -29,3 +32,7 @@ def fence_of(text: str) -> str:
 def draw_fence() -> str:
     """A line that no text of strangers can hold, for nobody knew it when they wrote."""
     return f"evidence-{secrets.token_hex(8)}"
+
+
+def _source(name: str) -> str:
+    return resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")

@@ -8,11 +8,12 @@ from trial.plan import Job, TrialCase
 
 
 def run(context: RunContext) -> Baseline:
-    failing, passing, unmeasured, reasons = [], [], [], {}
+    failing, passing, unmeasured, reasons, replies = [], [], [], {}, {}
     for trial in context.replay(jobs(context, context.batch.visible)):
         if trial.outcome == "fail":
             failing.append(trial.case_id)
             reasons[trial.case_id] = trial.reason
+            replies[trial.case_id] = trial.reply
         elif trial.outcome == "pass":
             passing.append(trial.case_id)
         else:
@@ -22,7 +23,11 @@ def run(context: RunContext) -> Baseline:
         "baseline", f"{len(failing)} of {len(context.batch.visible)} visible cases fail on the live image"
     )
     return Baseline(
-        failing=tuple(failing), passing=tuple(passing), reasons=reasons, unmeasured=tuple(unmeasured)
+        failing=tuple(failing),
+        passing=tuple(passing),
+        unmeasured=tuple(unmeasured),
+        reasons=reasons,
+        replies=replies,
     )
 
 

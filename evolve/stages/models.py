@@ -28,6 +28,8 @@ class Baseline(Stored):
     reasons: dict[str, str]
     unmeasured: tuple[str, ...] = ()
     """Cases that the arena broke, however often they were retried."""
+    replies: dict[str, str] = {}
+    """What it answers where it fails, in words."""
 
 
 class Located(Stored):
@@ -200,12 +202,15 @@ class Screened(Stored):
     lost: tuple[str, ...]
     reasons: dict[str, str]
     """Why those that don't pass don't."""
+    replies: dict[str, str] = {}
+    """What it answers, in words, where the baseline fails."""
 
 
 class Standing(Stored):
-    """The population at a moment: (candidate, scores, lost cases, verdict so far)."""
+    """The population at a moment: (candidate, scores, lost cases, verdict so far), and what a judge that counts thinks."""
 
     entries: tuple[tuple[str, dict[str, float], tuple[str, ...], str], ...]
+    judged: dict[str, int] = {}
 
 
 class Selected(Stored):

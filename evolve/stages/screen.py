@@ -29,7 +29,8 @@ def run(context: RunContext, known: Baseline, built: Built) -> Screened:
         + (f"; the arena broke {broken}" if (broken := len(failing) - len(scores)) else ""),
     )
     reasons = {trial.case_id: trial.reason for trial in (*tried, *rest) if trial.outcome != "pass"}
-    return Screened(scores=scores, lost=lost, reasons=reasons)
+    replies = {trial.case_id: trial.reply for trial in tried}
+    return Screened(scores=scores, lost=lost, reasons=reasons, replies=replies)
 
 
 def _refuse(context: RunContext, built: Built) -> None:

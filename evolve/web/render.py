@@ -62,6 +62,8 @@ TONES = {
         "limit_architecture",
         "stopped",
         "unfinished",
+        "worse",
+        "disagree",
     ),
 }
 MARKS = {"good": "✓", "bad": "✗", "busy": "●", "warn": "!", "plain": "·"}

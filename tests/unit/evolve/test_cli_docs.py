@@ -69,7 +69,7 @@ def test_every_kind_of_error_and_exit_code_is_on_the_page() -> None:
 def test_the_pipeline_page_names_every_stage_limit_and_gate() -> None:
     modules = [import_module(f"evolve.stages.{one.name}") for one in pkgutil.iter_modules(stages.__path__)]
     names = [module.__name__.rpartition(".")[2] for module in modules if hasattr(module, "run")]
-    assert len(names) == 15
+    assert len(names) == 19
     for name in names:
         assert f"`{name}`" in PIPELINE
     for name in RunSection.model_fields:

@@ -6,6 +6,8 @@ import pytest
 from web_world import World, make_home, make_world
 
 from evolve.distrust import what_to_distrust
+from evolve.judge.models import Calibrated, Judged, JudgedCase, Word
+from evolve.judge.shown import JudgeStory
 from evolve.story import Story, candidate_story
 from evolve.substrate_facts import SubstrateFacts
 from trial.report import TrialReport
@@ -60,3 +62,27 @@ def test_what_the_report_cannot_show_is_told_in_its_words(world: World, story: S
 def test_a_small_sample_is_told_until_it_is_none(world: World, story: Story) -> None:
     assert "Small sample: 12 held-out pairs" in told(world, story)
     assert "Small sample" not in told(world, story, held_out_pairs=20)
+
+
+def judge_of(story: Story, word: Word, counts: bool) -> JudgeStory:
+    case = JudgedCase(case_id="case-visible-000", mended=True, word=word, points=())
+    judged = Judged(
+        candidate_id=story.candidate.id,
+        judge="j",
+        keypoints="sha256:0",
+        cases=(case,),
+        alike=(),
+    )
+    known = Calibrated(judge="j", cases=9, agreed=9, lower=0.8, counts=counts, reason="because")
+    return JudgeStory(coder="c", judged=judged, calibrated=known, trouble="")
+
+
+def test_a_judge_warns_only_when_it_counts_and_finds_something_worse(world: World, story: Story) -> None:
+    def warned(judge: JudgeStory | None) -> bool:
+        lines = what_to_distrust(world.settings, story.run, story.proposal, None, None, (), CALM, judge)
+        return "The judge finds the reply to case case-visible-000 worse than the baseline's." in lines
+
+    assert warned(judge_of(story, "worse", counts=True))
+    assert not any(warned(judge_of(story, word, counts=True)) for word in ("better", "same", "disagree"))
+    assert not warned(judge_of(story, "worse", counts=False))
+    assert not warned(None)

@@ -37,13 +37,14 @@ def names(entries: object) -> list[str]:
 SHARES = st.sampled_from((0.0, 0.5, 1.0))
 ENTRIES = st.lists(
     st.builds(
-        lambda number, shares, lost, lines, cost, word: entry(
+        lambda number, shares, lost, lines, cost, word, judged: entry(
             f"c{number}",
             scores=dict(zip(CASES, shares, strict=True)),
             lost=lost,
             lines=lines,
             micro_usd=cost,
             word=word,
+            judged=judged,
         ),
         st.integers(0, 10**6),
         st.tuples(SHARES, SHARES, SHARES, SHARES),
@@ -51,6 +52,7 @@ ENTRIES = st.lists(
         st.integers(1, 50),
         st.integers(0, 50),
         st.sampled_from(("", "needs_work", "cheated")),
+        st.integers(-4, 4),
     ),
     max_size=12,
     unique_by=lambda one: one.id,
@@ -96,6 +98,16 @@ def test_what_one_side_alone_was_scored_on_makes_nobody_better(
 def test_of_two_that_neither_beats_the_other_the_larger_gain_leads() -> None:
     small, large = entry("small", "a", lines=1), entry("large", "abc", lines=40)
     assert names(rank([small, large])) == ["large", "small"]
+
+
+def test_a_judge_orders_those_that_are_measured_alike_and_nobody_else() -> None:
+    one, other = entry("a", "ab"), entry("b", "ab", judged=2)
+    assert names(rank([one, other])) == ["b", "a"]
+    dear, long = entry("dear", "ab", micro_usd=9, judged=1), entry("long", "ab", lines=9)
+    assert names(rank([dear, long])) == ["dear", "long"]  # neither is both smaller and cheaper
+    for better in (entry("x", "abc"), entry("x", "ab", lines=1)):
+        assert names(rank([better, other])) == ["x", "b"]
+    assert names(rank([entry("x", "ab", lost=("y",), lines=1, judged=9), other])) == ["b", "x"]
 
 
 @given(ENTRIES, st.integers(0, 99))
