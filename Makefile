@@ -78,7 +78,7 @@ browser:
 	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else echo "no chromium here: as root, 'apt-get install chromium' lets the browser tests run" >&2; fi
 
-# Some 25 minutes, 18 of them the last one's. `python -m benchmarks NAME` runs one of the first four alone.
+# Some 30 minutes, 18 of them the last one's. `python -m benchmarks NAME` runs one of the first five alone.
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --json
 	$(BIN)/python benchmarks/false_accepts.py

@@ -10,13 +10,14 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import held, intake, replay, stopping
+from benchmarks import held, intake, replay, stopping, time_to_verdict
 from benchmarks.measure import Result, say
 
 BENCHMARKS: Mapping[str, Callable[[bool], Result]] = {
     "replay": replay.measure,
     "intake": intake.measure,
     "stopping": stopping.measure,
+    "time_to_verdict": time_to_verdict.measure,
     "held": held.measure,
 }
 

@@ -30,7 +30,7 @@ from trial.long_life import (
     make_life,
     repeats,
 )
-from trial.measure import Evidence, VerdictPolicy, count, measure, pair_up
+from trial.measure import Evidence, VerdictPolicy, count, is_clean, measure, pair_up
 from trial.plan import Job, Pair, Plan, make_plan
 from trial.progress import Progress
 from trial.replay import Replay
@@ -79,6 +79,8 @@ class _Board:
 
     def stop(self, split: Split) -> bool:
         """Nothing that the rest of this split could show would change the verdict's word."""
+        if split == "regression" and is_clean(self.trials):
+            return False
         numbers = measure(self.evidence(), self.policy)
         left = self.planned[split] - numbers.done[split]
         if split == "visible":
@@ -86,8 +88,7 @@ class _Board:
             return most < self.policy.visible_fixed * (numbers.visible_pairs + left)
         if split == "held_out":
             worse = stats.e_value(numbers.gain.lost, numbers.gain.won) >= numbers.needed
-            # A few pairs more than needed tell a fix that only fits the visible cases from one that fixes
-            # nothing.
+            # A few pairs more than needed tell a fix that only fits the visible cases from one that fixes nothing.
             futile = self.decidable and numbers.gain.futile(numbers.needed, left)
             futile = futile and numbers.gain.pairs >= OVERFIT_PAIRS
             return numbers.gain_shown or worse or futile

@@ -117,6 +117,11 @@ def pair_up(trials: Iterable[Trial], split: Split) -> list[Outcomes]:
     ]
 
 
+def is_clean(trials: Iterable[Trial]) -> bool:
+    """No regression case has failed on the candidate: there is no loss whose bound could matter."""
+    return all(t.outcome == "pass" for t in trials if t.split == "regression" and t.arm == "candidate")
+
+
 def measure(evidence: Evidence, policy: VerdictPolicy) -> Numbers:
     """The numbers of a comparison, complete or not."""
     pairs = {split: pair_up(evidence.trials, split) for split in REAL}

@@ -12,17 +12,22 @@ from trial.plan import Job
 
 
 def run(context: RunContext, known: Baseline, built: Built) -> Screened:
-    """Failing cases first; a candidate that mends none of them is not worth the rest. One without a score is not refused:
-    it was not measured."""
+    """What it does, and a candidate that mends nothing or breaks something is refused. One without a score is not: it was
+    not measured."""
+    seen = look(context, known, built.candidate.image)
+    if (seen.scores and not any(seen.scores.values())) or seen.lost:
+        _refuse(context, built)
+    return seen
+
+
+def look(context: RunContext, known: Baseline, image: str) -> Screened:
+    """Failing cases first; a candidate that mends none of them is not worth the rest."""
     failing = [case for case in context.batch.visible if case.id in known.failing]
     passing = [case for case in context.batch.visible if case.id in known.passing]
-    tried = list(context.replay(jobs(built.candidate.image, failing, context.seed)))
+    tried = list(context.replay(jobs(image, failing, context.seed)))
     scores = scores_of(tried)
-    mends = any(scores.values())
-    rest = list(context.replay(jobs(built.candidate.image, passing, context.seed))) if mends else []
+    rest = list(context.replay(jobs(image, passing, context.seed))) if any(scores.values()) else []
     lost = tuple(trial.case_id for trial in rest if trial.outcome == "fail")
-    if (scores and not mends) or lost:
-        _refuse(context, built)
     context.say(
         "screen",
         f"mends {sum(scores.values()):.0f} of {len(scores)} failing visible cases, loses {len(lost)}"

@@ -18,7 +18,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
     env = {**os.environ, **variables}
     return subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=480, check=False
     )
 
 
@@ -27,7 +27,7 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
     assert done.returncode == 0, done.stderr
     results: dict[str, Any] = json.loads(done.stdout)
     names = run("--list").stdout.split()
-    assert names == ["replay", "intake", "stopping", "held"]
+    assert names == ["replay", "intake", "stopping", "time_to_verdict", "held"]
     for name in names:
         assert results[name]["peers"], name
         assert all(text for text in results[name]["peers"].values()), name
@@ -41,6 +41,14 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
     assert results["intake"]["intake_to_bare"] > 0
     for row in results["stopping"]["candidates"].values():
         assert row["median_run"] + row["median_saved"] == row["planned"]
+    verdicts = results["time_to_verdict"]
+    for row in verdicts["simulated"]["scenarios"].values():
+        for way in ("ours", "exhaustive", "exhaustive_bonferroni"):
+            assert row[way]["false_accepts"]["of"] == verdicts["simulated"]["runs"]
+        assert row["replays_ratio"] > 0
+    real = verdicts["real"]
+    assert (real["ours"]["replays"], real["exhaustive"]["replays"]) == (99, 4 * sum(real["cases"]))
+    assert min(real["replaying_seconds_ratio"], real["run_seconds_ratio"]) > 0
     held = results["held"]
     assert held["swap"]["lost"] == 0
     assert held["swap"]["median_held_ms"] > 0
@@ -62,5 +70,5 @@ def test_a_shard_of_the_docker_engine_is_measured_against_a_container_a_case(
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     done = run("reply")
     assert done.returncode == 2
-    assert "'reply': one of replay, intake, stopping, held" in done.stderr
+    assert "'reply': one of replay, intake, stopping, time_to_verdict, held" in done.stderr
     assert done.stdout == ""
