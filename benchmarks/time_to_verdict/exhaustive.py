@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.time_to_verdict.scenarios import POLICY, Scenario
+from benchmarks.time_to_verdict.scenarios import POLICY, Decision, Scenario
 from trial import statistics as stats
 from trial.checks import OVERFIT_SHARE
 
@@ -84,14 +84,6 @@ class Level:
 
     def alpha(self, scenario: Scenario) -> float:
         return self.factor * POLICY.alpha / scenario.proposals
-
-
-@dataclass(frozen=True)
-class Decision:
-    accepted: int | None
-    """The proposal, from 1."""
-    proposals: int
-    replays: int
 
 
 def decide(counted: Counted, scenario: Scenario, level: Level) -> Decision:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from benchmarks.time_to_verdict.scenarios import POLICY, Draw, Scenario
+from benchmarks.time_to_verdict.scenarios import POLICY, Decision, Draw, Scenario
 from containers.shard import UNKNOWN
 from evidence.cases import HeldOutCase, RecordedTurn, RegressionCase, SealedBatch, VisibleCase
 from evolve.candidate import Candidate
@@ -175,16 +175,6 @@ class DrawnContext:
         """Nobody listens."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """How one run ended."""
-
-    accepted: int | None
-    """The row of the candidate that may ask for approval."""
-    proposals: int
-    replays: int
-
-
 def decide(
     batch: SealedBatch, built: Sequence[Built], graders: GraderSet, scenario: Scenario, draw: Draw
 ) -> Decision:
@@ -206,7 +196,7 @@ def decide(
         if chosen.leader is None:
             continue
         leader = population.built(chosen.leader)
-        report = _try(context, leader, graders, scenario, iteration)
+        report = _try(context, leader, graders, scenario)
         if report.verdict == "converged":
             accepted = int(leader.candidate.image)
             break
@@ -217,7 +207,7 @@ def decide(
     return Decision(accepted, proposals, arena.replays)
 
 
-def _try(context: Any, leader: Built, graders: GraderSet, scenario: Scenario, iteration: int) -> TrialReport:
+def _try(context: Any, leader: Built, graders: GraderSet, scenario: Scenario) -> TrialReport:
     """The leader on held-out and regression cases, as `evolve.stages.trial` has it done."""
     report, _ = compare(
         context.arena,

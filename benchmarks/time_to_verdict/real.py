@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from benchmarks.measure import Result, say
 from benchmarks.stopping import DEFECT, FIX, HARM, Patch
 from benchmarks.time_to_verdict import exhaustive, ours
-from benchmarks.time_to_verdict.scenarios import NO_OP, Draw, Scenario
+from benchmarks.time_to_verdict.scenarios import NO_OP, Decision, Draw, Scenario
 from containers.shim.files import wipe
 from evidence import queries
 from evidence.cases import SealedBatch
@@ -190,7 +190,7 @@ def measure(small: bool) -> Result:
     peer = exhaustive.decide(exhaustive.count(passed, cases), scenario, level)
     replaying = [stage for stage in stages if stage.name in REPLAYING]
     spent = sum(map(_seconds, replaying))
-    found = ours.Decision(
+    found = Decision(
         next((n for n, row in enumerate(candidates, 1) if row.state == "ready"), None),
         len(candidates),
         sum(stage.trials for stage in replaying),
@@ -219,7 +219,7 @@ def measure(small: bool) -> Result:
     }
 
 
-def simulate(scenario: Scenario, passed: NDArray[np.bool_]) -> ours.Decision:
+def simulate(scenario: Scenario, passed: NDArray[np.bool_]) -> Decision:
     """What the simulation makes of the outcomes that were measured. None of them is luck."""
     draw = Draw(passed.astype(float), passed, scenario.passes, np.random.default_rng(SEED))
     with GraderSet([], Path(), None) as graders:

@@ -115,6 +115,16 @@ class Draw:
         return bool(self.rng.random() < self.chance[row, column])
 
 
+@dataclass(frozen=True)
+class Decision:
+    """How a run ended, whichever way it was decided."""
+
+    accepted: int | None
+    """The proposal, from 1."""
+    proposals: int
+    replays: int
+
+
 def draw(scenario: Scenario, seed: Sequence[int]) -> Draw:
     rng = np.random.default_rng(seed)
     visible, held_out, worked = scenario.cases

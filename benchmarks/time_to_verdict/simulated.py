@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.measure import Result, say
 from benchmarks.time_to_verdict import exhaustive, ours
 from benchmarks.time_to_verdict.exhaustive import Counted, Level
-from benchmarks.time_to_verdict.scenarios import A_A, SCENARIOS, Scenario, draw
+from benchmarks.time_to_verdict.scenarios import A_A, SCENARIOS, Decision, Scenario, draw
 from trial.graders import GraderSet
 from trial.statistics import loss_upper_bound
 
@@ -21,8 +21,6 @@ REPLAY_TOKENS = 2_000
 PROPOSAL_TOKENS = 100_000
 """Stated, not measured: a coder's work on one proposal."""
 
-Decision = ours.Decision | exhaustive.Decision
-
 
 @dataclass(frozen=True)
 class Run:
@@ -30,7 +28,7 @@ class Run:
 
     better: tuple[bool, ...]
     """Of each proposal."""
-    decision: ours.Decision
+    decision: Decision
     counted: Counted
 
 

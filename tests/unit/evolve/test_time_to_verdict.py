@@ -18,6 +18,7 @@ from benchmarks.time_to_verdict.scenarios import (
     NO_OP,
     SCENARIOS,
     SEEN_ONLY,
+    Decision,
     Draw,
     Kind,
     Scenario,
@@ -32,7 +33,7 @@ SMALL = (2, 5, 30)
 ALPHA = VerdictPolicy().alpha
 
 
-def decide(scenario: Scenario, drawn: Draw) -> ours.Decision:
+def decide(scenario: Scenario, drawn: Draw) -> Decision:
     with GraderSet([], Path(), None) as graders:
         return ours.decide(
             ours.sealed(scenario, graders), ours.candidates(scenario), graders, scenario, drawn
@@ -72,7 +73,7 @@ def test_what_mends_nothing_is_not_asked_for_more() -> None:
     drawn = draw(scenario, (1,))
     failing = int((drawn.chance[0, : LEAST[0]] == 0).sum())
     assert 0 < failing < LEAST[0]
-    assert decide(scenario, drawn) == ours.Decision(None, 2, LEAST[0] + failing + 2 * failing)
+    assert decide(scenario, drawn) == Decision(None, 2, LEAST[0] + failing + 2 * failing)
 
 
 def test_the_better_one_is_accepted_wherever_it_stands() -> None:
@@ -171,10 +172,10 @@ def test_what_counts_as_wrong() -> None:
     counted = exhaustive.count(np.zeros((4, sum(LEAST)), dtype=bool), LEAST)
 
     def run(*better: bool) -> simulated.Run:
-        return simulated.Run(better, ours.Decision(None, 3, 0), counted)
+        return simulated.Run(better, Decision(None, 3, 0), counted)
 
-    def ended(*accepted: int | None) -> list[ours.Decision]:
-        return [ours.Decision(one, 3, 0) for one in accepted]
+    def ended(*accepted: int | None) -> list[Decision]:
+        return [Decision(one, 3, 0) for one in accepted]
 
     runs = [run(False, False), run(False, True), run(False, True)]
     assert simulated.false_accepts(runs, ended(1, 2, None)) == 1
