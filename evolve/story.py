@@ -23,13 +23,15 @@ from evolve.signatures import Standing, standing
 from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.substrate_facts import SubstrateFacts, substrate_facts
 from evolve.tables import CandidateRow, RunRow, StageRow
-from evolve.views import CandidateSummary, Record, RunSummary, get_candidate, get_run
+from evolve.views import CandidateSummary, Cost, Record, RunSummary, get_candidate, get_run
 from trial.report import Check, Split, TrialReport
 
 
 class Story(Record):
     candidate: CandidateSummary
     run: RunSummary
+    cost: Cost
+    """Of this candidate alone; the run's is in `run`."""
     proposal: Candidate | None
     report: TrialReport | None
     coder: Implemented | None
@@ -61,7 +63,8 @@ class Story(Record):
 def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Story:
     """Raises NotFound. Stored bytes that are gone or don't fit are `problems`, never an exception."""
     summary = get_candidate(store.read, candidate_id)
-    run = get_run(store.read, summary.run_id, max_events=0).run
+    detail = get_run(store.read, summary.run_id, max_events=0)
+    run = detail.run
     with store.read() as session:
         row = session.get_one(CandidateRow, candidate_id)
         batch_digest = _batch_digest(store, row)
@@ -91,6 +94,7 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     return Story(
         candidate=summary,
         run=run,
+        cost=next((one.cost for one in detail.costs.proposals if one.candidate == candidate_id), Cost()),
         proposal=proposal,
         report=report,
         coder=shelf.model("implement", stages.get((row.iteration, row.proposal, "implement")), Implemented),

@@ -104,7 +104,9 @@ def get_population(store: Store, run_id: str) -> PopulationView:
     costs = run_costs(run, stages, {row.id: (row.iteration, row.proposal) for row in rows})
     spent = {(one.iteration, one.proposal): one.cost for one in costs.proposals}
     candidates = {(row.iteration, row.proposal): row for row in rows}
-    places = sorted({(stage.iteration, stage.proposal) for stage in stages if stage.proposal})
+    places = sorted(
+        {(stage.iteration, stage.proposal) for stage in stages if stage.proposal} | set(candidates)
+    )
     proposals = tuple(
         _proposal(outputs, run, where, candidates.get(where), spent.get(where, Cost())) for where in places
     )

@@ -49,6 +49,9 @@ def test_the_story_has_all_its_parts(world: World) -> None:
     assert [turn.prelude for turn in story.failure.turns] == [True, False]
     assert story.failure.signals[0].kind == "rule"
     assert story.suspects[0].file == "harness/dispatch.py"
+    assert (story.cost.seconds, story.run.seconds) == (5 * 7.5, 94), (
+        "from plan to build; of its trial nobody told"
+    )
     held_out = story.split("held_out")
     assert held_out is not None
     assert (held_out.passed_before, held_out.passed_after, held_out.changed("fixed")) == (0, 11, 11)
