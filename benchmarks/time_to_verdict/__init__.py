@@ -10,7 +10,7 @@ from benchmarks.time_to_verdict import real, simulated
 RUNS = 2000
 PEER = (
     "every proposal on every case, baseline replayed once, no honeypots or long lives; exact McNemar test on held-out "
-    "pairs at alpha over all proposals, times a factor by which it accepts as often as ours what is not better"
+    "pairs at alpha over all proposals, times a factor by which it shows a gain of nothing as often as ours"
 )
 
 

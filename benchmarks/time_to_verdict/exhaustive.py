@@ -68,11 +68,15 @@ def _p_values(pairs: int) -> NDArray[np.float64]:
 
 
 def p_values(counted: Counted, held_out: int) -> NDArray[np.float64]:
-    """Of each proposal after so many held-out cases; 1 where another gate refuses it."""
-    at = held_out - 1
-    found = _p_values(counted.won.shape[1])[counted.won[:, at], counted.lost[:, at]]
-    fits = counted.passed[:, at] / held_out >= OVERFIT_SHARE * counted.visible_share
-    return np.where(counted.sound & fits, found, 1.0)
+    """Of each proposal's gain, after so many held-out cases."""
+    won, lost = counted.won[:, held_out - 1], counted.lost[:, held_out - 1]
+    return _p_values(counted.won.shape[1])[won, lost]
+
+
+def let_through(counted: Counted, held_out: int) -> NDArray[np.bool_]:
+    """By every gate but the gain's."""
+    fits = counted.passed[:, held_out - 1] / held_out >= OVERFIT_SHARE * counted.visible_share
+    return counted.sound & fits
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class Level:
 
 
 def decide(counted: Counted, scenario: Scenario, level: Level) -> Decision:
-    found, alpha = p_values(counted, level.held_out), level.alpha(scenario)
+    shown = p_values(counted, level.held_out)
+    found, alpha = np.where(let_through(counted, level.held_out), shown, 1.0), level.alpha(scenario)
     visible, _, regression = scenario.cases
     begin, accepted = 0, None
     for kinds in scenario.passes:
@@ -97,17 +102,18 @@ def decide(counted: Counted, scenario: Scenario, level: Level) -> Decision:
         if found[best] <= alpha:
             accepted = best + 1
             break
-    return Decision(accepted, begin, (1 + begin) * (visible + level.held_out + regression))
+    replays = (1 + begin) * (visible + level.held_out + regression)
+    return Decision(accepted, begin, replays, gain_shown=bool((shown[:begin] <= alpha).any()))
 
 
-def accepting_factor(counted: Counted, scenario: Scenario) -> float:
-    """The smallest factor at which this run accepts anything."""
+def showing_factor(counted: Counted, scenario: Scenario) -> float:
+    """The smallest factor at which the test shows a gain of any proposal of this run."""
     smallest = p_values(counted, scenario.cases[1]).min()
     return float(smallest * scenario.proposals / POLICY.alpha)
 
 
-def equal_factor(factors: Sequence[float], accepted: int) -> float:
-    """The factor at which as many of these runs accept something as `accepted` says: the nearest that the steps of an exact
-    test allow, and of two as near the larger."""
+def equal_factor(factors: Sequence[float], wanted: int) -> float:
+    """The factor at which as many of these runs show a gain as are wanted: the nearest that the steps of an exact test
+    allow, and of two as near the larger."""
     steps = sorted({0.0, *factors})
-    return min(reversed(steps), key=lambda step: abs(sum(f <= step for f in factors) - accepted))
+    return min(reversed(steps), key=lambda step: abs(sum(f <= step for f in factors) - wanted))

@@ -182,10 +182,10 @@ def decide(
     arena = DrawnArena(draw)
     context: Any = DrawnContext(batch, arena, seed=0)
     population = Population()
-    proposals, accepted = 0, None
+    proposals, accepted, gain_shown = 0, None, False
     known = baseline.run(context)
     if not known.failing:
-        return Decision(None, 0, arena.replays)
+        return Decision(None, 0, arena.replays, gain_shown)
     again = controls.run(context, known)
     for iteration, kinds in enumerate(scenario.passes, 1):
         for one in built[proposals : proposals + len(kinds)]:
@@ -197,6 +197,7 @@ def decide(
             continue
         leader = population.built(chosen.leader)
         report = _try(context, leader, graders, scenario)
+        gain_shown = gain_shown or report.e_value >= report.e_threshold
         if report.verdict == "converged":
             accepted = int(leader.candidate.image)
             break
@@ -204,7 +205,7 @@ def decide(
             word=report.verdict, reasons=report.reasons, candidate_id=leader.candidate.id, gained=(), lost=()
         )
         population.add_answer(answer, leader.candidate.id)
-    return Decision(accepted, proposals, arena.replays)
+    return Decision(accepted, proposals, arena.replays, gain_shown)
 
 
 def _try(context: Any, leader: Built, graders: GraderSet, scenario: Scenario) -> TrialReport:

@@ -194,6 +194,7 @@ def measure(small: bool) -> Result:
         next((n for n, row in enumerate(candidates, 1) if row.state == "ready"), None),
         len(candidates),
         sum(stage.trials for stage in replaying),
+        gain_shown=run.verdict == "converged",
     )
     if found != (told := simulate(scenario, passed)):
         raise SystemExit(f"the run: {run.verdict}, {found}; the simulation of it: {told}")

@@ -123,6 +123,8 @@ class Decision:
     """The proposal, from 1."""
     proposals: int
     replays: int
+    gain_shown: bool
+    """Some proposal passed the test of the gain, whatever the other gates said of it."""
 
 
 def draw(scenario: Scenario, seed: Sequence[int]) -> Draw:

@@ -62,6 +62,7 @@ def test_certain_outcomes_are_decided_as_the_product_does(
     drawn = draw(scenario, (1,))
     found = decide(scenario, drawn)
     assert (found.accepted is not None, found.proposals) == (accepted, proposals)
+    assert found.gain_shown == any(kind.held_out == 1.0 for kind in drawn.kinds)
     assert replays is None or found.replays == replays
     if found.accepted is not None:
         assert drawn.kinds[found.accepted - 1].better
@@ -73,7 +74,7 @@ def test_what_mends_nothing_is_not_asked_for_more() -> None:
     drawn = draw(scenario, (1,))
     failing = int((drawn.chance[0, : LEAST[0]] == 0).sum())
     assert 0 < failing < LEAST[0]
-    assert decide(scenario, drawn) == Decision(None, 2, LEAST[0] + failing + 2 * failing)
+    assert decide(scenario, drawn) == Decision(None, 2, LEAST[0] + failing + 2 * failing, False)
 
 
 def test_the_better_one_is_accepted_wherever_it_stands() -> None:
@@ -114,13 +115,19 @@ def binomial_tail(won: int, lost: int) -> float:
     return sum(math.comb(flips, k) for k in range(won, flips + 1)) / 2**flips
 
 
+def gain(first: Sequence[Sequence[bool]], row: int) -> float:
+    """The p-value."""
+    unseen = slice(SMALL[0], SMALL[0] + SMALL[1])
+    pairs = list(zip(first[0][unseen], first[row][unseen], strict=True))
+    return binomial_tail(pairs.count((False, True)), pairs.count((True, False)))
+
+
 def acceptable(first: Sequence[Sequence[bool]], row: int, alpha: float) -> bool:
     """Said once more in plain words, without arrays."""
     visible, held_out, _ = SMALL
     baseline, mine = first[0], first[row]
     pairs = list(zip(baseline, mine, strict=True))
     unseen, worked = pairs[visible : visible + held_out], pairs[visible + held_out :]
-    won, lost = unseen.count((False, True)), unseen.count((True, False))
     passes = sum(now for _, now in unseen)
     kept, broken = worked.count((True, True)), worked.count((True, False))
     margin = max(0.03, loss_upper_bound(0, kept + broken))
@@ -129,7 +136,7 @@ def acceptable(first: Sequence[Sequence[bool]], row: int, alpha: float) -> bool:
         and passes / held_out >= 0.5
         and margin <= 0.1
         and loss_upper_bound(broken, kept + broken) <= margin
-        and binomial_tail(won, lost) <= alpha
+        and gain(first, row) <= alpha
     )
 
 
@@ -157,8 +164,10 @@ def test_the_peer_takes_the_first_pass_with_one_that_every_gate_lets_through(
     assert (found.accepted is not None) == bool(able)
     assert found.accepted is None or (found.accepted in able and found.accepted <= ends)
     assert (found.proposals, found.replays) == (ends, (1 + ends) * sum(SMALL))
-    smallest = exhaustive.accepting_factor(exhaustive.count(first, SMALL), scenario)
-    assert (smallest <= factor) == bool(able)
+    smallest = exhaustive.showing_factor(exhaustive.count(first, SMALL), scenario)
+    assert (smallest <= factor) == any(gain(first.tolist(), row) <= factor * ALPHA / 5 for row in range(1, 6))
+    shown = any(gain(first.tolist(), row) <= factor * ALPHA / 5 for row in range(1, ends + 1))
+    assert found.gain_shown == shown
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.4, 1.5, 20.0]), min_size=1, max_size=30), st.integers(0, 30))
@@ -172,10 +181,10 @@ def test_what_counts_as_wrong() -> None:
     counted = exhaustive.count(np.zeros((4, sum(LEAST)), dtype=bool), LEAST)
 
     def run(*better: bool) -> simulated.Run:
-        return simulated.Run(better, Decision(None, 3, 0), counted)
+        return simulated.Run(better, Decision(None, 3, 0, False), counted)
 
     def ended(*accepted: int | None) -> list[Decision]:
-        return [Decision(one, 3, 0) for one in accepted]
+        return [Decision(one, 3, 0, False) for one in accepted]
 
     runs = [run(False, False), run(False, True), run(False, True)]
     assert simulated.false_accepts(runs, ended(1, 2, None)) == 1
