@@ -202,7 +202,7 @@ def test_a_run_is_live_with_and_without_a_script(
             row = session.get_one(RunRow, run_id)
             row.state = "finished"
             session.add(row)
-        page.locator(".badge", has_text="finished").wait_for(timeout=20_000)
+        page.locator(".badge.good", has_text="finished").wait_for(timeout=20_000)
         assert page.get_by_role("status").count() == 0, "a finished run does not ask again"
         if script:
             assert page.evaluate("window.here"), "the page was never loaded anew"
