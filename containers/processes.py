@@ -1,6 +1,7 @@
 """Processes by identity (pid and start time), so that a reused pid is never taken for ours."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import select
@@ -14,6 +15,8 @@ from containers.runtime import RuntimeBroken
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
 _NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
 """How kernels say that a number names no process any more; the last two, that it names a thread by now."""
 
@@ -40,6 +43,11 @@ def read_stat(pid: int) -> Stat | None:
 
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """For a process just forked: the kernel sends it this signal when its parent dies, however that dies."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 @dataclass(frozen=True)

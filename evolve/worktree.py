@@ -85,7 +85,8 @@ def commit_directory(repository: Path, tree: Path, parent: str | None, message: 
     Links are committed as links (for the guard to see and refuse); `.git`, and names that git takes for it, are left out.
     Raises BadInput for what can't be committed.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    # Beside the tree: whoever made that clears it away, should this process be killed.
+    with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
         git = _git(repository)
         git.update_environment(GIT_INDEX_FILE=str(Path(scratch) / "index"))
         listing = Path(scratch) / "listing"

@@ -7,7 +7,6 @@ processes (parent-death signal), so that the next supervisor finds no port in us
 """
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -15,14 +14,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from containers.processes import die_with_parent
 from evidence.ledger import write_durably
 from promote.wire import complaint
 
-_PR_SET_PDEATHSIG = 1
 _STEADY_SECONDS = 10.0
 _LONGEST_PAUSE = 5.0
 _TICK = 0.1
@@ -73,7 +73,7 @@ class _Running:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(die_with_parent, signal.SIGTERM),
             )
         self.since = time.monotonic()
         self.starts += 1
@@ -145,14 +145,6 @@ def _tell(path: Path, running: list[_Running]) -> None:
         for item in running
     }
     write_durably(path, json.dumps({"pid": os.getpid(), "programs": programs}).encode())
-
-
-def _die_with_parent() -> None:
-    """Runs between fork and exec: the kernel sends SIGTERM when the supervisor dies, however it dies."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> int:

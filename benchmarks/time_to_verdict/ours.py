@@ -15,6 +15,7 @@ from containers.shard import UNKNOWN
 from evidence.cases import HeldOutCase, RecordedTurn, RegressionCase, SealedBatch, VisibleCase
 from evolve.candidate import Candidate
 from evolve.population import Population
+from evolve.stage import Place
 from evolve.stages import baseline, controls, screen, select
 from evolve.stages.models import Built, Evaluated
 from trial.arena import Played
@@ -188,8 +189,9 @@ def decide(
         return Decision(None, 0, arena.replays, gain_shown)
     again = controls.run(context, known)
     for iteration, kinds in enumerate(scenario.passes, 1):
-        for one in built[proposals : proposals + len(kinds)]:
-            population.add_candidate(one, screen.look(context, known, one.candidate.image), iteration, 0)
+        for number, one in enumerate(built[proposals : proposals + len(kinds)], 1):
+            seen = screen.look(context, known, one.candidate.image)
+            population.add_candidate(one, seen, Place(iteration, number), 0)
         proposals += len(kinds)
         chosen = select.run(context, population.entries, population.images, again)
         population.remeasure(chosen)

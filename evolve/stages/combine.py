@@ -9,9 +9,7 @@ def run(context: RunContext, pair: Brief) -> Implemented:
     """Of two commits on the baseline, one with both changes; `commit` is None where they don't fit together."""
     repository, base = context.settings.substrate_repository, context.batch.baseline_commit
     ours, theirs = pair.commits
-    commit = worktree.merge(
-        repository, base, ours, theirs, f"Merge of {pair.parents[0]} and {pair.parents[1]}"
-    )
+    commit = worktree.merge(repository, base, ours, theirs, f"Merge of {ours[:12]} and {theirs[:12]}")
     diff = worktree.diff_text(repository, base, commit) if commit else ""
     return Implemented(
         commit=commit,

@@ -13,6 +13,7 @@ from pipeline_world import with_model
 from promote_rig import Images, require_haproxy
 
 from containers.docker_options import DockerOptions
+from evolve.settings import FILE_NAME
 from promote.settings import EdgeKind
 
 LONGEST = (
@@ -81,4 +82,18 @@ def largest_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world = make_largest_world(tmp_path_factory.mktemp("largest") / "home")
         with_model(world, url)
         yield world
+
+
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A sealed batch of wrong sums, four of them visible. Copy it, never change it."""
+    world = make_world(tmp_path_factory.mktemp("sums") / "home")
+    path = world.home / FILE_NAME
+    path.write_text(path.read_text().replace("max_visible = 2", "max_visible = 4"))
+    asked = [text for text in questions() if not text.startswith("length")]
+    with running(world) as url:
+        ask(url, asked)
+        world.ok("scan")
+        sealed = world.ok("batch", "seal", world.batch("sum"), "--reason", "enough of them")
+        assert (sealed["visible"] >= 4, sealed["held_out"]) == (True, 8)
+    yield world
     close_zygotes()

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import traceback
 
 
@@ -41,6 +42,7 @@ def _become(order: dict[str, object]) -> None:
         os.close(handle)
     os.setsid()
     os.environ.update(order["env"])  # type: ignore[call-overload]
+    tempfile.tempdir = None  # a TMPDIR of its own counts
     sys.argv = ["evolve", *order["argv"]]  # type: ignore[misc]
     code: object = 1
     try:

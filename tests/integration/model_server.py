@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from model_tools import SIDE_ANSWER, Act, Asked, Tool, Words, translate
-from model_wires import Wire, wire_of
+from model_wires import INPUT, Wire, wire_of
 
 from evolve.coding.steps import Fault, Run, Say, Step
 
@@ -32,6 +32,8 @@ class Script:
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Path and body of all that was asked."""
     keys: list[str] = field(default_factory=list)
+    served: list[tuple[int, int]] = field(default_factory=list)
+    """Tokens taken in and given out, as told to the client, of each answer."""
     retry_after: int = 1
     _faults: Counter[int] = field(default_factory=Counter)
 
@@ -81,6 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(wire, act)
 
     def _answer(self, wire: Wire, act: Act, output: int = 20) -> None:
+        self.server.script.served.append((INPUT, output))
         if wire.streams:
             self._stream([_frame(event, data) for event, data in wire.events(act, output)])
         else:

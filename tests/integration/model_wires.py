@@ -7,6 +7,9 @@ from typing import Any
 
 from model_tools import Act, Asked, Custom, Tool, Words
 
+INPUT = 100
+"""Tokens of every request, as these servers count."""
+
 
 class Wire:
     """One request in one format, and how its answers look."""
@@ -121,11 +124,11 @@ class Responses(Wire):
         self, items: list[dict[str, Any]], output: int, status: str = "completed"
     ) -> dict[str, Any]:
         usage = {
-            "input_tokens": 100,
+            "input_tokens": INPUT,
             "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": output,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 100 + output,
+            "total_tokens": INPUT + output,
         }
         head = {"id": "resp_1", "object": "response", "created_at": int(time.time()), "model": self.model}
         return {**head, "status": status, "output": items, "usage": usage if status == "completed" else None}
@@ -192,7 +195,7 @@ class Messages(Wire):
             "content": [block],
             "stop_reason": stop or reason,
             "stop_sequence": None,
-            "usage": {"input_tokens": 100, "output_tokens": output},
+            "usage": {"input_tokens": INPUT, "output_tokens": output},
         }
 
     def events(self, act: Act, output: int, stop: str = "") -> Iterator[tuple[str | None, Any]]:
@@ -209,7 +212,7 @@ class Messages(Wire):
             **whole,
             "content": [],
             "stop_reason": None,
-            "usage": {"input_tokens": 100, "output_tokens": 1},
+            "usage": {"input_tokens": INPUT, "output_tokens": 1},
         }
         end = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
         told: list[dict[str, Any]] = [
@@ -248,7 +251,7 @@ class Gemini(Wire):
             part = {"functionCall": {"name": act.name, "args": act.arguments}}
         elif self.wants_json:
             part = {"text": "{}"}
-        usage = {"promptTokenCount": 100, "candidatesTokenCount": output, "totalTokenCount": 100 + output}
+        usage = {"promptTokenCount": INPUT, "candidatesTokenCount": output, "totalTokenCount": INPUT + output}
         content = {"role": "model", "parts": [part]}
         candidate = {"content": content, "finishReason": finish, "index": 0}
         return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m", "responseId": "r"}
@@ -278,7 +281,7 @@ WIRES = {"/chat/completions": Chat, "/responses": Responses, "/messages": Messag
 
 
 def _openai_usage(output: int) -> dict[str, int]:
-    return {"prompt_tokens": 100, "completion_tokens": output, "total_tokens": 100 + output}
+    return {"prompt_tokens": INPUT, "completion_tokens": output, "total_tokens": INPUT + output}
 
 
 def wire_of(path: str) -> type[Chat] | type[Responses] | type[Messages] | type[Gemini]:

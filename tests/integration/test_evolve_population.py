@@ -3,27 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-from evolve_world import World, ask, make_world, questions, running
-
-from evolve.settings import FILE_NAME
+from evolve_world import World
 
 KILLED = -9
-
-
-@pytest.fixture(scope="module")
-def sums(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A sealed batch of wrong sums, four of them visible. Copy it, never change it."""
-    world = make_world(tmp_path_factory.mktemp("population") / "home")
-    path = world.home / FILE_NAME
-    path.write_text(path.read_text().replace("max_visible = 2", "max_visible = 4"))
-    asked = [text for text in questions() if not text.startswith("length")]
-    with running(world) as url:
-        ask(url, asked)
-        world.ok("scan")
-        sealed = world.ok("batch", "seal", world.batch("sum"), "--reason", "enough of them")
-        assert (sealed["visible"] >= 4, sealed["held_out"]) == (True, 8)
-    return world
 
 
 def start(world: World, *coders: str, **env: str) -> int:
@@ -60,7 +42,7 @@ def test_killed_between_proposals_the_same_candidates_come_out(sums: World, tmp_
     first = world.ok("candidate")
     assert len(first) == 1
     run_id = world.ok("run")[0]["id"]
-    for point in ("combine:begun", "screen:begun", "select:stored"):
+    for point in ("combine:begun", "combine:stored", "combine:done", "screen:begun", "select:stored"):
         assert world.run("run", "resume", run_id, EVOLVE_KILL_AT=point).code == KILLED
     assert world.run("run", "resume", run_id).code == 0
     found = world.ok("candidate")

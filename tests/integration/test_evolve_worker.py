@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from evolve_world import Command, World
+from leftovers import lasting_processes
 from redis import Redis
 from rq import Queue
 from rq.job import Callback
@@ -101,14 +102,18 @@ def test_valkey_is_killed_in_the_middle(world: World, workers: list[Command]) ->
     os.kill(valkey(world), 0)  # there is one again
 
 
-@pytest.mark.parametrize("stage", ["implement", "trial"])
-def test_a_worker_is_killed_in_the_middle(world: World, stage: str) -> None:
-    """With everything that it started, as the kernel or an operator would."""
+@pytest.mark.parametrize(("stage", "alone"), [("implement", True), ("trial", False)])
+def test_a_worker_is_killed_in_the_middle(world: World, stage: str, alone: bool) -> None:
+    """With everything that it started, as an operator would; or alone, as the kernel does: then all that goes as well."""
     run = detach(world, "sum", "late")
     worker = world.start("worker")
     world.wait_for_stage(stage)
-    worker.kill_all()
+    if alone:
+        os.kill(worker.pid, signal.SIGKILL)
+    else:
+        worker.kill_all()
     worker.wait()
+    assert lasting_processes(world.home) == []
     assert world.ok("run", "status", run)["run"]["state"] == "running"
     assert world.run("worker", "--once").code == 0
     require_one_verdict(world, run, {stage})

@@ -524,6 +524,16 @@ def test_a_client_that_leaves_a_stream_costs_no_record(tmp_path: Path, upstream:
     assert call.response["frames"][-1]["data"] == "[DONE]"
 
 
+def test_whoever_started_it_is_gone_before_it_listens(tmp_path: Path) -> None:
+    """Its input has ended before it takes signals."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"socket": str(tmp_path / "gateway.sock"), "mode": "live"}))
+    command = [sys.executable, "-m", "trial.gateway", "--config", str(config), "--lifeline"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=120, check=False)
+    assert done.returncode in (0, -signal.SIGTERM)
+    assert not (tmp_path / "gateway.sock").exists()
+
+
 def test_two_gateways_share_neither_socket_nor_log(tmp_path: Path) -> None:
     with gateway(tmp_path):
         for change, said in (({}, "another gateway"), ({"log": str(tmp_path / "other")}, "listens here")):

@@ -29,7 +29,7 @@ GRACE = 10
 class Process:
     """Everything of one gateway process. Raises ConfigError, LogBusy or OSError when it can't be had."""
 
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(self, config: GatewayConfig, lifeline: bool) -> None:
         self.lost = 0
         """Records that could not be written at the end."""
         meter = Meter(config.caps, config.meter)
@@ -42,12 +42,14 @@ class Process:
             self._session: Session = ReplaySession(load_case(config.case), self._models, self._tools)
         else:
             self._session = LiveSession(self._models, self._tools, self._log)
-        self._warm = config.mode != "replay"
+        self._warm, self._lifeline = config.mode != "replay", lifeline
         self._front = Front(lambda: self._session, config.max_body)
         self.app = self._front.app(self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        if self._lifeline:  # no sooner: before the server takes signals, the end of its input would be lost
+            threading.Thread(target=_end_with_input, daemon=True).start()
         warming = asyncio.create_task(self._tools.warm()) if self._warm else None
         try:
             yield
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         config = load_config(arguments.config)
-        process = Process(config)
+        process = Process(config, arguments.lifeline)
         config.socket.parent.mkdir(parents=True, exist_ok=True)
         sock = bind(config.socket)
     except ConfigError as error:
@@ -77,8 +79,6 @@ def main(argv: list[str] | None = None) -> int:
         return _say(str(error), 5)
     signal.signal(signal.SIGTERM, lambda *_: None)  # the server hands it back after its orderly end
     signal.signal(signal.SIGINT, lambda *_: None)
-    if arguments.lifeline:
-        threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         uvicorn_server(process.app, GRACE).run(sockets=[sock])
     finally:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from containers.engine import get_runtime
+from containers.host import staging_folder
+from containers.images import discard
 from containers.runtime import Runtime
 from evidence.canonical import digest
 from evidence.cases import CaseContent, GraderRef
@@ -61,7 +62,7 @@ class GraderSet:
         self._matcher = Matcher()
         self._lock = threading.Lock()
         self._sandbox: GraderSandbox | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._code: dict[str, dict[str, bytes]] = {}
         names = [one.name for one in config]
         if twins := sorted({name for name in names if names.count(name) > 1}):
@@ -121,7 +122,7 @@ class GraderSet:
             if self._sandbox is not None:
                 self._sandbox.close()
             if self._folder is not None:
-                self._folder.cleanup()
+                discard(self._folder)
             self._sandbox = self._folder = None
         self._matcher.close()
 
@@ -191,9 +192,9 @@ class GraderSet:
     def _open_sandbox(self) -> GraderSandbox:
         with self._lock:
             if self._sandbox is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="graders-")
-                top = Path(self._folder.name)
-                self._sandbox = GraderSandbox(self._runtime or get_runtime("auto", self._root), top)
+                runtime = self._runtime or get_runtime("auto", self._root)
+                self._folder = staging_folder(runtime.home / "run")
+                self._sandbox = GraderSandbox(runtime, self._folder)
                 for folder, files in self._code.items():
                     _write_files(self._sandbox.code / folder, files)
             return self._sandbox

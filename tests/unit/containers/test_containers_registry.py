@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def test_a_record_comes_back_whole_and_is_found_by_every_label(tmp_path: Path) -
     registry.forget("one")
     assert registry.all() == [two]
     assert not registry.private("one").exists()
+
+
+def test_a_lock_is_held_by_one_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    inside: list[int] = []
+
+    def use(number: int) -> None:
+        for _ in range(50):
+            with registry.locked("one"):
+                inside.append(number)
+                assert inside == [number]
+                inside.remove(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(4)))
+    assert list(registry.folder.iterdir()) == []
+    with registry.locked("one"):
+        registry.write(record("one"))
+    with registry.locked("one"):
+        registry.forget("one")
+    assert list(registry.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "a/b", ".hidden", "a\n", "x" * 200])

@@ -55,6 +55,7 @@ def store(world: World, **outputs: tuple[int, BaseModel]) -> None:
                 StageRow(
                     run_id=world.run_id,
                     iteration=iteration,
+                    proposal=int(name == "agree"),
                     name=name,
                     state="done",
                     input_digest="x",
