@@ -3,15 +3,14 @@
 A cheat also repairs the defect wherever that is possible, so that nothing but the check that names it stands in its way.
 """
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from chat_model import Json, chat_model, words
 from trial_batch import DEFECT, SKILLS, World, opened
 from trial_support import tiny_tree
 
@@ -358,34 +357,15 @@ def open_gate(home: Path, lay_out: Callable[[Path], None] = lay_out_tiny) -> Ite
             yield Gate(world, repository, base, manifest)
 
 
-class _Model(BaseHTTPRequestHandler):
-    """Answers with the largest number that it is told, and takes its time; more of it when told `slowly:`."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        words = str(asked["messages"][-1]["content"]).split()
-        threading.Event().wait(3.0 if "slowly:" in words else 0.1)
-        answer = str(max(int(word) for word in words if word.isdigit()))
-        message = {"message": {"role": "assistant", "content": answer}}
-        data = json.dumps({"choices": [message], "usage": {}}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+def _largest(messages: list[Json]) -> Json:
+    """The largest number that it is told, in its time; more of it when told `slowly:`."""
+    said = str(messages[-1]["content"]).split()
+    threading.Event().wait(3.0 if "slowly:" in said else 0.1)
+    return words(str(max(int(word) for word in said if word.isdigit())))
 
 
 @contextmanager
 def model() -> Iterator[str]:
-    """A model's address on this machine."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Model) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    """Its address."""
+    with chat_model(_largest) as made:
+        yield made.url

@@ -3,14 +3,13 @@ say, a real tool server, and batches of turns recorded from all of them."""
 
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from chat_model import ChatModel, Json, Say, chat_model, words
 from pydantic import TypeAdapter
 from trial_batch import World
 from trial_support import build, text_of, tiny_tree
@@ -23,10 +22,6 @@ from trial.gateway import GatewayConfig, ToolServer, Upstream
 from trial.graders import GraderConfig, load_graders
 from trial.plan import Job
 from trial.replay import Replay
-
-Json = dict[str, Any]
-Model = Callable[[list[Json]], Json]
-"""The model's message, by the messages of the request."""
 
 AGENT = '''\
 def converse(gateway: Gateway, turn: Turn, text: str) -> str:
@@ -121,10 +116,6 @@ GRADERS: list[Json] = [
 ]
 
 
-def words(text: str) -> Json:
-    return {"role": "assistant", "content": text}
-
-
 def asks(tool: str, **arguments: str) -> Json:
     function = {"name": f"shop__{tool}", "arguments": json.dumps(arguments)}
     return {
@@ -142,34 +133,11 @@ def told(messages: list[Json]) -> str:
     return "".join(str(m["content"]) for m in messages if m["role"] == "tool")
 
 
-class _Upstream(ThreadingHTTPServer):
-    model: Model
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Upstream
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        messages = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"]
-        message = self.server.model(messages)
-        finish = "tool_calls" if message.get("tool_calls") else "stop"
-        choice = {"index": 0, "message": message, "finish_reason": finish}
-        data = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
 @dataclass
 class Shop(World):
     """Its `batch` is made by `record`."""
 
-    upstream: _Upstream | None = None
+    upstream: ChatModel | None = None
 
     def agent(self, *patches: tuple[str, str]) -> ImageRef:
         """The service with these defects."""
@@ -183,11 +151,11 @@ class Shop(World):
         assert played.value is not None
         return played.value
 
-    def record(self, image: ImageRef, model: Model, *texts: str, **more: object) -> SealedBatch:
+    def record(self, image: ImageRef, model: Say, *texts: str, **more: object) -> SealedBatch:
         """Turns as they went on this image with this model: all of them visible cases, their calls as the gateway saw
         them."""
         assert self.upstream is not None
-        self.upstream.model = model
+        self.upstream.say = model
         blank = [_case(text, on_tool_miss="live") for text in texts]
         jobs = [Job(case, "baseline", image.digest, 1) for case in blank]
         played = list(self.arena.play(jobs, lambda job, replay: replay))
@@ -244,29 +212,22 @@ def _image(shop: World, folder: Path, *patches: tuple[str, str]) -> ImageRef:
 def open_shop(home: Path, tables: Sequence[Json] = tuple(GRADERS)) -> Iterator[Shop]:
     """Nothing runs afterwards."""
     runtime = get_runtime("bubblewrap", home)
-    upstream = _Upstream(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    config = GatewayConfig(
-        socket=home / "unused.sock",
-        mode="live",
-        upstream=Upstream(base_url=f"http://127.0.0.1:{upstream.server_port}"),
-        servers={
-            "shop": ToolServer(command=(sys.executable, "-c", SERVER)),
-            "dead": ToolServer(command=("/bin/false",)),
-        },
-    )
-    graders: list[GraderConfig] = TypeAdapter(list[GraderConfig]).validate_python(list(tables))
-    shop: Any = Shop(home, runtime, None, None, None, None, upstream=upstream)  # type: ignore[arg-type]
-    shop.baseline, manifest = build(runtime, tiny_tree(home / "tree-0"))
-    try:
+    with chat_model(lambda messages: words("")) as upstream:
+        config = GatewayConfig(
+            socket=home / "unused.sock",
+            mode="live",
+            upstream=Upstream(base_url=upstream.url),
+            servers={
+                "shop": ToolServer(command=(sys.executable, "-c", SERVER)),
+                "dead": ToolServer(command=("/bin/false",)),
+            },
+        )
+        graders: list[GraderConfig] = TypeAdapter(list[GraderConfig]).validate_python(list(tables))
+        shop: Any = Shop(home, runtime, None, None, None, None, upstream=upstream)  # type: ignore[arg-type]
+        shop.baseline, manifest = build(runtime, tiny_tree(home / "tree-0"))
         with (
             load_graders(graders, home, runtime) as shop.graders,
             Arena(runtime, manifest, workdir=home / "arena", gateway_config=config, workers=2) as shop.arena,
         ):
             yield shop
-    finally:
-        upstream.shutdown()
-        upstream.server_close()
-        thread.join()
     assert runtime.find({}) == []

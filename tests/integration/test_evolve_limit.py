@@ -1,14 +1,11 @@
 """A run that ends at the model's limit, over the real command: the service hands everything on, and its model says no."""
 
-import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_model import chat_model, words
 from evolve_world import COMMANDS, CONSENT, LISTEN, RULES, SETTINGS, World, ask, running
 
 from evolve.home import create_home
@@ -44,34 +41,6 @@ argv = ["/bin/sh", "-c", "sed -i 's/return str(message.get(.content.))/return \\
 """
 
 
-class _SaysNo(BaseHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        message = {"role": "assistant", "content": "no"}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        data = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-@contextmanager
-def model() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _SaysNo) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def lay_out(tree: Path) -> None:
     """The tiny service, with the whole of what the user said handed to the model."""
     export_tiny(tree)
@@ -88,8 +57,8 @@ def answered_no(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     create_home(home, lay_out, "separate")
     world = World(home)
     (home / "rules.py").write_text(RULES + MORE_RULES)
-    with model() as url:
-        (home / FILE_NAME).write_text(LISTEN + SETTINGS + CONSENT + COMMANDS + MORE.format(url=url))
+    with chat_model(lambda messages: words("no")) as model:
+        (home / FILE_NAME).write_text(LISTEN + SETTINGS + CONSENT + COMMANDS + MORE.format(url=model.url))
         with running(world) as service:
             asked = [f"ask is {n} odd" for n in range(1, 25, 2)] + [f"upper word{n}" for n in range(30)]
             assert {status for status, _ in ask(service, asked)} == {200}

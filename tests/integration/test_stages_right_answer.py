@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from chat_model import Json, Say, words
 from shop_world import (
     CALL,
     MESSAGE_OF_A_TOOL,
@@ -11,14 +12,11 @@ from shop_world import (
     RESULT,
     TOOLS,
     USER,
-    Json,
-    Model,
     Shop,
     asks,
     open_shop,
     order_in,
     told,
-    words,
 )
 from stage_rig import SEED, run_over
 
@@ -63,7 +61,7 @@ def failing(*texts: str, **rerun: float) -> Failing:
     return Failing(baseline=known, controls=Controls(rerun=rerun))
 
 
-def show(shop: Shop, image: ImageRef, model: Model, *texts: str, **more: object) -> tuple[RightAnswers, int]:
+def show(shop: Shop, image: ImageRef, model: Say, *texts: str, **more: object) -> tuple[RightAnswers, int]:
     """What the stage says of turns that went wrong in this way, and how many replays that took."""
     shop.record(image, model, *(texts or ORDERS), **more)
     with run_over(shop) as context:
@@ -117,7 +115,7 @@ IDLES = (CALL, "content = f\"state of {arguments['id']}: fine\"")
     ],
 )
 def test_a_service_that_alters_what_the_model_is_told_is_not_excused(
-    shop: Shop, defect: tuple[str, str], model: Model, said: str
+    shop: Shop, defect: tuple[str, str], model: Say, said: str
 ) -> None:
     """Each passes on whatever the model says: with the right words in its mouth the graders of words would be content."""
     shown, replays = show(shop, shop.agent(defect), model, on_tool_miss="live")
