@@ -24,6 +24,8 @@ def yes_is_right(turn):
 MORE = """
 [model]
 base_url = "{url}"
+usd_micros_per_million_input = 0
+usd_micros_per_million_output = 0
 
 [[rules]]
 name = "yes"

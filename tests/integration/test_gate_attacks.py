@@ -630,6 +630,7 @@ def test_an_attack_is_refused(gates: Gates, one: Attack) -> None:
     assert accusers & {*one.candidate.accused_by}, report.checks  # whichever is first ends the comparison
 
 
+@pytest.mark.soak
 @pytest.mark.xfail(strict=True, raises=LetThroughError, reason="no replay of this evidence shows it")
 @pytest.mark.parametrize("hole", HOLES, ids=lambda hole: hole.attack.candidate.kind)
 def test_an_attack_that_only_others_see(gates: Gates, hole: Hole) -> None:
