@@ -188,7 +188,7 @@ def play(world: World, coders: list[str], *options: str, **env: str) -> Ended:
     return Ended(
         code=done.code,
         run=run,
-        record=world.ok("run", "show", run["id"]),
+        record=world.ok("run", "show", run["id"])["stages"],
         candidates=[one for one in world.ok("candidate") if one["run_id"] == run["id"]],
         batch=next(str(one["state"]) for one in world.ok("batch") if one["id"] == batch),
     )

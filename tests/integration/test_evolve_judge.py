@@ -96,7 +96,7 @@ def start(world: World, judge: str, coder: str = "sum", batch: str = "sum", **en
 
 
 def record(world: World, run: dict[str, Any], stage: str) -> list[dict[str, Any]]:
-    return [one["output"] for one in world.ok("run", "show", run["id"], "--stage", stage)]
+    return [one["output"] for one in world.ok("run", "show", run["id"], "--stage", stage)["stages"]]
 
 
 def test_it_counts_once_it_agreed_with_the_graders_often_enough(world: World) -> None:
