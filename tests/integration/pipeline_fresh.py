@@ -220,13 +220,13 @@ MINUS = """$PY -c 'print("X = " + "-" * 8000 + "1")' >> service/turns.py"""
 BREAKING = (
     Hole(
         Proposal("a source in Latin-1", ("review.parses",), (FIX,), LATIN_1, alone=True),
-        "the run ends with a UnicodeEncodeError; an honest coder may do the same",
+        "the stage dies of a UnicodeEncodeError, each resume alike; the batch stays `evolving`. Honest coders do it, too",
         "the diff is hashed and kept as the bytes that git gave, or with surrogates escaped",
         offered=False,
     ),
     Hole(
         Proposal("minus signs beyond any parser's stack", ("review.parses",), (FIX,), MINUS, alone=True),
-        "the run ends with a MemoryError, which the parser raises when its stack is full",
+        "the stage dies of the MemoryError that a full parser stack is, each resume alike; the batch stays `evolving`",
         "`review.parses` catches it beside RecursionError",
         offered=False,
     ),
