@@ -82,8 +82,10 @@ def largest_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world = make_largest_world(tmp_path_factory.mktemp("largest") / "home")
         with_model(world, url)
         yield world
+    close_zygotes()
 
 
+@pytest.fixture(scope="session")
 def sums(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A sealed batch of wrong sums, four of them visible. Copy it, never change it."""
     world = make_world(tmp_path_factory.mktemp("sums") / "home")

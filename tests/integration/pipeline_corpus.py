@@ -17,9 +17,8 @@ BIND = 'import socket; socket.socket(socket.AF_UNIX).bind("s")'
 X = "x = 1\n"
 COMMIT = "git -c user.name=a -c user.email=a@b commit -qam x"
 DAEMON = """\
-setsid sh -c 'trap "" TERM HUP INT; while sleep 0.2; do echo "# late" >> service/turns.py; done' >/dev/null 2>&1 &
+setsid sh -c 'trap "" TERM HUP INT; sleep 5; while sleep 0.2; do echo "# late" >> service/turns.py; done' >/dev/null 2>&1 &
 setsid sleep 86399 >/dev/null 2>&1 &
-sleep 1; git checkout -q service/turns.py; kill -9 -1
 """
 ELSEWHERE = """\
 for place in / /etc /usr /opt /opt/evolve/bin /run /run/check /work /work/task /proc/1 /sys /work/repo/..; do

@@ -56,6 +56,8 @@ class Ingress:
             link.request(method, path, data, {name.replace("_", "-"): text for name, text in headers.items()})
             reply = link.getresponse()
             return reply.status, json.loads(reply.read())
+        except http.client.HTTPException as error:  # killed within its answer
+            raise ConnectionError(str(error)) from None
         finally:
             link.close()
 

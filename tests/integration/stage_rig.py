@@ -12,13 +12,14 @@ from evidence.ledger import Ledger
 from evidence.store import Store
 from evidence.tables import BatchRow
 from evolve import runs
+from evolve.books import Books
 from evolve.budget import Budget
 from evolve.candidate import Candidate
 from evolve.context import RunContext
 from evolve.migrations import upgrade
 from evolve.settings import Settings
 from evolve.stages.models import Built
-from evolve.tables import CandidateRow, RunRow
+from evolve.tables import CandidateRow, RunRow, StageRow
 
 SEED = 7
 
@@ -42,6 +43,12 @@ def run_over(world: World) -> Iterator[RunContext]:
         asked = RunRow(
             batch_id=batch.id, batch_digest=batch.digest, requester="ana", reason="x", coder="mend", seed=SEED
         )
+        run_id, budget = runs.create_run(store, asked), Budget(settings.run)
+        stage = StageRow(run_id=run_id, iteration=0, name="by itself", input_digest="")
+        books = Books(store, budget, lambda: world.arena.spent)
+        books.open(stage.id)
+        with store.write() as session:
+            session.add(stage)
         yield RunContext(
             settings=settings,
             store=store,
@@ -51,9 +58,10 @@ def run_over(world: World) -> Iterator[RunContext]:
             coders={},
             manifest=load_manifest(world.home / "tree-0"),
             batch=batch,
-            run_id=runs.create_run(store, asked),
+            run_id=run_id,
             seed=SEED,
-            budget=Budget(settings.run),
+            budget=budget,
+            books=books,
         )
 
 

@@ -53,7 +53,7 @@ def test_a_wrong_repair_is_refused_and_the_right_one_is_offered(
     assert run["candidate_id"] == right["id"]
     assert world.ok("batch", "show", desk.batch)["state"] == "ready"
 
-    record = world.ok("run", "show", run["id"])
+    record = world.ok("run", "show", run["id"])["stages"]
     told = {(one["stage"]["name"], one["stage"]["iteration"]): one["output"] for one in record}
     assert set(told["screen", 1]["scores"].values()) == {1.0}  # plausible: all that it saw
     assert any("no gain on held-out cases: 0 won" in reason for reason in told["evaluate", 1]["reasons"])

@@ -12,6 +12,7 @@ from containers.runtime import ImageRef
 from evolve import runs
 from evolve.context import RunContext
 from evolve.population import Population
+from evolve.stage import Place
 from evolve.stages import baseline, controls, screen, select, verdict
 from evolve.stages.models import Baseline, Controls
 
@@ -52,7 +53,7 @@ def shown(context: RunContext, images: dict[str, ImageRef], field: Controls = FI
     population = Population()
     for lines, (name, image) in enumerate(images.items(), 2):
         made = built(context, name, image, lines)
-        population.add_candidate(made, screen.run(context, KNOWN, made), 1, 0)
+        population.add_candidate(made, screen.run(context, KNOWN, made), Place(1, 1), 0)
     return population
 
 
