@@ -17,7 +17,7 @@ LINE_CAP = 400
 _ANSI = re.compile(
     r"""
     \x1b\[[0-?]*[ -/]*[@-~]                      # CSI: colours, cursor
-  | \x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?   # OSC, DCS, SOS, PM, APC: titles, links, clipboard
+  | \x1b[\]PX^_][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)    # OSC, DCS, SOS, PM, APC: titles, links, clipboard
   | \x1b[ -/]*[0-~]                              # two-character escapes
   | \x9b[0-?]*[ -/]*[@-~]                        # CSI as one C1 character
     """,

@@ -92,7 +92,7 @@ def commit_directory(repository: Path, tree: Path, parent: str | None, message: 
         listing = Path(scratch) / "listing"
         listing.write_bytes(_listing(git, tree, Path(scratch)))
         with listing.open("rb") as stream:
-            git.update_index("--index-info", istream=stream)
+            git.update_index("-z", "--index-info", istream=stream)
         tree_id = git.write_tree()
         parents = ["-p", parent] if parent else []
         return str(git.commit_tree(tree_id, *parents, "-m", message))
@@ -115,7 +115,7 @@ def _listing(git: Git, tree: Path, scratch: Path) -> bytes:
     with paths.open("rb") as stream:
         hashes = str(git.hash_object("-w", "--no-filters", "--stdin-paths", istream=stream)).split()
     rows = zip(modes, hashes, files, strict=True)
-    return "".join(f"{mode} {found}\t{name}\n" for mode, found, name in rows).encode()
+    return "".join(f"{mode} {found}\t{name}\0" for mode, found, name in rows).encode()
 
 
 def export_tree(repository: Path, commit: str, target: Path) -> None:
@@ -221,16 +221,16 @@ def merge(repository: Path, base: str, ours: str, theirs: str, message: str) -> 
     return str(git.commit_tree(tree, "-p", base, "-m", message))
 
 
-def diff_text(repository: Path, base: str, commit: str) -> str:
-    """A unified diff for people. Never judged by."""
+def diff(repository: Path, base: str, commit: str) -> bytes:
+    """A unified diff for people, in whatever encodings its files are. Never judged by."""
     options = ("-p", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
-    text = _git(repository).diff_tree(*options, base, commit)
-    return str(text) + "\n" if text else ""
+    text = bytes(_git(repository).diff_tree(*options, base, commit, stdout_as_string=False))
+    return text + b"\n" if text else b""
 
 
 def diff_sha256(repository: Path, base: str, commit: str) -> str:
-    """Hash of the diff text, as bound into a candidate and recomputed by the promoter from its bundle."""
-    return "sha256:" + hashlib.sha256(diff_text(repository, base, commit).encode()).hexdigest()
+    """Hash of the diff, as bound into a candidate and recomputed by the promoter from its bundle."""
+    return "sha256:" + hashlib.sha256(diff(repository, base, commit)).hexdigest()
 
 
 def keep(repository: Path, candidate_id: str, commit: str) -> None:

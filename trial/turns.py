@@ -148,6 +148,13 @@ def _parse(content_type: str, raw: bytes) -> object:
         parsed = [wire.parse_frame(frame) for frame in frames if frame.strip()]
         return [frame["data"] for frame in parsed if "data" in frame]
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode(), object_pairs_hook=_once_each)
     except (ValueError, RecursionError):
         return raw.decode("utf-8", "replace")
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Of a name that stands there twice, readers take different ones."""
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found

@@ -11,7 +11,7 @@ from evolve.cli.context import open_product
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
 from evolve.errors import BadInput, NotFound, Refused
 from evolve.product import Product
-from evolve.sanitize import for_terminal
+from evolve.sanitize import for_page
 from evolve.story import candidate_story
 from evolve.tables import CandidateRow
 from promote.attest import AttestationRefused, envelope_path, read_envelope
@@ -106,7 +106,7 @@ def diff(candidate_id: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo(for_terminal(found.diff, cap=1_000_000), nl=False)
+        click.echo(for_page(found.diff, cap=1_000_000), nl=False)
 
 
 @candidate.command()

@@ -93,7 +93,7 @@ class CheckServer:
             wanted = {str(name) for name in request.get("cases", [])}
             fail_fast, listing = bool(request.get("fail_fast")), bool(request.get("list"))
             changes = _changes(request.get("changes") or {})
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return {"error": "not a request"}
         cases = [case for case in self._cases if not wanted or case.id in wanted]
         if not cases:
@@ -177,6 +177,8 @@ def _signal(case: VisibleCase) -> str:
 
 def _changes(told: dict[str, Any]) -> dict[str, bytes | None]:
     """How a copy of the worktree differs from it: path -> content in base64, or None where it has no such file."""
+    for name in told:
+        name.encode()  # a lone surrogate is a ValueError
     return {
         name: None if text is None else base64.b64decode(text, validate=True) for name, text in told.items()
     }

@@ -2,7 +2,9 @@
 where a reviewer is configured, another coder argues against it."""
 
 import ast
+import io
 import shutil
+import tokenize
 from collections.abc import Collection
 
 from containers.runtime import ImageRef, Limits
@@ -57,10 +59,20 @@ def _parses(context: RunContext, commit: str, changed: Collection[str]) -> Check
     for name in changed:
         if name.endswith(".py") and name in sources:
             try:
+                _require_utf8(sources[name])
                 ast.parse(sources[name], name)
-            except (SyntaxError, ValueError, RecursionError) as error:
-                return Check(name="review.parses", ok=False, reason=f"{name}: {error}"[:300])
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                why = f"{name}: {error or type(error).__name__}"
+                return Check(name="review.parses", ok=False, reason=why[:300])
     return Check(name="review.parses", ok=True, reason="")
+
+
+def _require_utf8(source: bytes) -> None:
+    """In another encoding people read another text than the interpreter. Raises SyntaxError or ValueError."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    if encoding not in ("utf-8", "utf-8-sig"):
+        raise ValueError(f"declares the encoding {encoding}; only UTF-8 is read as it is shown")
+    source.decode()
 
 
 def _own_checks(context: RunContext, commit: str) -> list[Check]:

@@ -10,11 +10,11 @@ def run(context: RunContext, pair: Brief) -> Implemented:
     repository, base = context.settings.substrate_repository, context.batch.baseline_commit
     ours, theirs = pair.commits
     commit = worktree.merge(repository, base, ours, theirs, f"Merge of {ours[:12]} and {theirs[:12]}")
-    diff = worktree.diff_text(repository, base, commit) if commit else ""
+    diff = worktree.diff(repository, base, commit) if commit else b""
     return Implemented(
         commit=commit,
         diff_sha256=worktree.diff_sha256(repository, base, commit) if commit else "",
-        diff_blob=context.store.blobs.put(diff.encode()),
+        diff_blob=context.store.blobs.put(diff),
         coder=pair.coder,
         outcome="edited" if commit else "no_change",
         seconds=0.0,

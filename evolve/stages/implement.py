@@ -29,11 +29,11 @@ def run(context: RunContext, place: Place, brief: Brief, planned: Plan) -> Imple
             commit = worktree.commit_directory(repository, called.tree, base, title)
         except BadInput as error:
             commit, outcome, reason = base, "failed", error.message
-    diff = worktree.diff_text(repository, base, commit)
+    diff = worktree.diff(repository, base, commit)
     return Implemented(
         commit=commit if diff else None,
         diff_sha256=worktree.diff_sha256(repository, base, commit),
-        diff_blob=context.store.blobs.put(diff.encode()),
+        diff_blob=context.store.blobs.put(diff),
         coder=brief.coder,
         outcome=outcome,
         seconds=called.seconds,

@@ -63,3 +63,7 @@ def test_nothing_hostile_is_left(text: str) -> None:
 def test_cleaning_twice_is_cleaning_once(text: str) -> None:
     assert for_page(for_page(text)) == for_page(text)
     assert for_terminal(for_terminal(text)) == for_terminal(text)
+
+
+def test_an_escape_without_its_end_takes_nothing_along() -> None:
+    assert for_terminal("fix\n# \x1b]0;\neval(text)\n# \x07\n") == "fix\n# 0;\neval(text)\n# \\x07\n"
