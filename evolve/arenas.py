@@ -41,7 +41,7 @@ def open_arena(
             mode="live",
             upstream=upstream(settings),
             servers=tool_servers(settings),
-            caps=Caps(micro_usd=round(limits.max_usd * 1e6), tokens=limits.max_tokens),
+            caps=Caps(micro_usd=limits.max_micro_usd, tokens=limits.max_tokens),
             meter=meter or folder / "meter.json",
         )
         with Arena(

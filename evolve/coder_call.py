@@ -110,9 +110,8 @@ def _once(
     context: RunContext, coder: CodingCli, task: CodingTask, tree: Path, sandbox: CodingSandbox
 ) -> CodingResult:
     limits, spent = context.settings.run, context.arena.spent
-    lent = _share(
-        context, Cost(round(limits.max_usd * 1e6) - spent.micro_usd, limits.max_tokens - spent.tokens)
-    )
+    left = Cost(limits.max_micro_usd - spent.micro_usd, limits.max_tokens - spent.tokens)
+    lent = _share(context, left)
     seconds = min(limits.coder_seconds, context.budget.seconds_left)
     budget = CodingBudget(seconds, tokens=lent.tokens, usd_micros=lent.micro_usd)
     try:

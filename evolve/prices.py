@@ -1,17 +1,17 @@
 """What models cost: `max_usd` can be held for one whose price is known, and for no other."""
 
 from evolve.errors import BadInput
-from evolve.settings import CoderSection, ModelSection, RunSection, Settings
+from evolve.settings import Endpoint, RunSection, Settings
 from trial.gateway import Price
 
 
-def prices(section: ModelSection | CoderSection) -> dict[str, Price]:
+def prices(section: Endpoint) -> dict[str, Price]:
     """By model name, as a gateway takes them; nothing when the price is unknown."""
     given, made = section.usd_micros_per_million_input, section.usd_micros_per_million_output
     return {} if given is None or made is None else {"*": Price(input=given, output=made)}
 
 
-def require_price(name: str, section: ModelSection | CoderSection) -> None:
+def require_price(name: str, section: Endpoint) -> None:
     """Raises BadInput when this table names a model and no price of it."""
     if section.base_url and not prices(section):
         raise BadInput(

@@ -62,19 +62,24 @@ class WebSection(Listen):
     """Where the approval page is served."""
 
 
-class ModelSection(Section):
-    name: str = "default"
-    """The model name that the service asks for."""
+class Endpoint(Section):
+    """A model that is asked somewhere, and what that costs."""
+
     base_url: str = ""
-    """The upstream endpoint, without `/v1`; empty: no live model."""
+    """The model's endpoint, without `/v1`, in the wire format that is spoken to it; empty: no live model."""
     api_key_env: str = ""
     """Name of the environment variable that holds the key; only the gateway reads it."""
-    api_key_file: str = ""
-    """File that holds the key, relative to `$EVOLVE_HOME`; it goes before `api_key_env`."""
     usd_micros_per_million_input: Annotated[int, Field(ge=0)] | None = None
     """Price of a million input tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
     usd_micros_per_million_output: Annotated[int, Field(ge=0)] | None = None
     """Price of a million output tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
+
+
+class ModelSection(Endpoint):
+    name: str = "default"
+    """The model name that the service asks for."""
+    api_key_file: str = ""
+    """File that holds the key, relative to `$EVOLVE_HOME`; it goes before `api_key_env`."""
 
 
 class ToolServer(Section):
@@ -207,6 +212,10 @@ class RunSection(Section):
         return tuple(name.strip() for name in self.coder.split(","))
 
     @property
+    def max_micro_usd(self) -> int:
+        return round(self.max_usd * 1e6)
+
+    @property
     def everybody(self) -> tuple[str, ...]:
         """Coders in any role."""
         return tuple(
@@ -220,7 +229,7 @@ class RunSection(Section):
         return {**DEPTHS[depth], **given} if depth in DEPTHS else given
 
 
-class CoderSection(Section):
+class CoderSection(Endpoint):
     kind: Literal[
         "command", "claude_code", "codex", "opencode", "aider", "mini_swe_agent", "gemini_cli", "qwen_code"
     ] = "command"
@@ -231,16 +240,8 @@ class CoderSection(Section):
     """Where the CLI is; empty: on PATH under its own name."""
     model: str = ""
     """The model that a CLI asks for."""
-    base_url: str = ""
-    """The model's endpoint, without `/v1`, in the wire format that the coder speaks. Empty, for a command: no model."""
-    api_key_env: str = ""
-    """Name of the environment variable that holds the key; only the gateway reads it."""
     api_key_file: Path | None = None
     """File that holds the key, in place of a variable."""
-    usd_micros_per_million_input: Annotated[int, Field(ge=0)] | None = None
-    """Price of a million input tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
-    usd_micros_per_million_output: Annotated[int, Field(ge=0)] | None = None
-    """Price of a million output tokens in micro-USD; 0: it costs nothing, not set: unknown, and no run may ask it."""
     max_output_tokens: Annotated[int, Field(gt=0)] = 16_384
     """Reserved for, and imposed on, requests that name no limit of their own."""
     max_model_calls: Annotated[int, Field(ge=1)] = 500

@@ -6,7 +6,7 @@ names what does not fit, and a story with problems is no ground for a signature.
 because people read this; nothing that a proposer can reach may call this module.
 """
 
-from sqlmodel import col, select
+from sqlmodel import select
 
 from evidence.canonical import digest
 from evidence.cases import SealedBatch
@@ -24,6 +24,7 @@ from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.substrate_facts import SubstrateFacts, substrate_facts
 from evolve.tables import CandidateRow, RunRow, StageRow
 from evolve.views import CandidateSummary, Cost, Record, RunSummary, get_candidate, get_run
+from evolve.views.population import Outputs
 from trial.report import Check, Split, TrialReport
 
 
@@ -68,28 +69,23 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     with store.read() as session:
         row = session.get_one(CandidateRow, candidate_id)
         batch_digest = _batch_digest(store, row)
-        stages = {
-            (stage.iteration, stage.proposal, stage.name): stage.output_blob
-            for stage in session.exec(
-                select(StageRow).where(StageRow.run_id == row.run_id).order_by(col(StageRow.round))
-            )
-            if stage.state == "done" and stage.output_blob
-        }
+        stages = session.exec(select(StageRow).where(StageRow.run_id == row.run_id)).all()
     shelf = Shelf(store.blobs)
+    outputs, here = Outputs(stages, shelf), (row.iteration, row.proposal)
     proposal = shelf.model("candidate", row.candidate_blob, Candidate)
     report = shelf.model("report", row.report_blob, TrialReport)
     batch = shelf.batch(proposal.batch_digest if proposal else batch_digest)
     trials, trials_digest = shelf.trials(row.trials_blob)
-    located = shelf.model("locate", stages.get((0, 0, "locate")), Located)
-    review = shelf.model("code_review", stages.get((row.iteration, row.proposal, "code_review")), Review)
+    located = outputs.last((0, 0), "locate", Located)
+    review = outputs.last(here, "code_review", Review)
     diff = shelf.data("diff", row.diff_blob)
     splits = split_stories(batch, trials)
     cases = tuple(case for split in splits for case in split.cases)
     facts = substrate_facts(settings.substrate_repository, proposal)
     judge = judge_story(
-        shelf.model("keypoints", stages.get((0, 0, "keypoints")), Keypoints),
-        shelf.model("agree", stages.get((row.iteration, row.proposal, "agree")), Judged),
-        shelf.model("calibrate", stages.get((row.iteration, 0, "calibrate")), Calibrated),
+        outputs.last((0, 0), "keypoints", Keypoints),
+        outputs.last(here, "agree", Judged),
+        outputs.last((row.iteration, 0), "calibrate", Calibrated),
     )
     return Story(
         candidate=summary,
@@ -97,7 +93,7 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         cost=next((one.cost for one in detail.costs.proposals if one.candidate == candidate_id), Cost()),
         proposal=proposal,
         report=report,
-        coder=shelf.model("implement", stages.get((row.iteration, row.proposal, "implement")), Implemented),
+        coder=outputs.last(here, "implement", Implemented),
         batch_title=batch.title if batch else "",
         failure=failure(batch),
         suspects=located.suspects if located else (),

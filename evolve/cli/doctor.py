@@ -16,7 +16,7 @@ from evolve.coding.protocol import Missing
 from evolve.errors import Broken, NeedsConsent
 from evolve.prices import prices
 from evolve.product import Product
-from evolve.settings import CoderSection, ConsentSection, ModelSection, Settings
+from evolve.settings import ConsentSection, Endpoint, Settings
 from promote.haproxy_files import MISSING, REMEDY, find_haproxy
 from promote.policy import MAY_APPROVE
 from promote.settings import EdgeKind
@@ -115,7 +115,7 @@ def check_coders(product: Product) -> list[Finding]:
 def check_prices(settings: Settings) -> list[Finding]:
     """Each model that is configured, and whether a cap on money can be held for it."""
     coders = {f"coders.{name}": coder for name, coder in settings.coders.items()}
-    tables: dict[str, ModelSection | CoderSection] = {"model": settings.model, **coders}
+    tables: dict[str, Endpoint] = {"model": settings.model, **coders}
     lacking = "not set: no run may ask this model"
     return [
         Finding(f"price.{name}", bool(prices(table)), "" if prices(table) else lacking, "warning")

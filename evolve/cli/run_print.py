@@ -75,24 +75,26 @@ def _proposal(population: PopulationView, one: ProposalView) -> tuple[object, ..
         f"{one.gain:g} of {len(one.scores)}" if one.scores else "",
         len(one.breaks) if one.scores else "",
         f"+{one.lines_added} -{one.lines_removed}" if one.candidate else "",
-        f"{one.cost.usd_micros / 1e6:.4f}",
+        _usd(one.cost),
         f"{one.state} {one.candidate.verdict or '' if one.candidate else ''}".strip(),
         one_line(one.why, cap=80),
     )
 
 
 def cost_in_words(cost: Cost) -> str:
-    return (
-        f"{cost.usd_micros / 1e6:.4f} USD, {cost.tokens} tokens, {cost.trials} trials, {cost.seconds:.1f} s"
-    )
+    return f"{_usd(cost)} USD, {cost.tokens} tokens, {cost.trials} trials, {cost.seconds:.1f} s"
 
 
 def cost_against(spent: Cost, limits: Cost) -> str:
     return (
-        f"{spent.usd_micros / 1e6:.4f} of {limits.usd_micros / 1e6:g} USD, {spent.tokens} of {limits.tokens} tokens, "
+        f"{_usd(spent)} of {limits.usd_micros / 1e6:g} USD, {spent.tokens} of {limits.tokens} tokens, "
         f"{spent.trials} of {limits.trials} trials, {spent.seconds:.0f} of {limits.seconds:.0f} s"
     )
 
 
 def _cells(cost: Cost) -> tuple[object, ...]:
-    return f"{cost.usd_micros / 1e6:.4f}", cost.tokens, cost.trials, f"{cost.seconds:.1f} s"
+    return _usd(cost), cost.tokens, cost.trials, f"{cost.seconds:.1f} s"
+
+
+def _usd(cost: Cost) -> str:
+    return f"{cost.usd_micros / 1e6:.4f}"

@@ -53,7 +53,7 @@ def limits(settings: Settings, run: RunSummary) -> Cost:
     """What this run may spend: the settings with its own options."""
     section = run_section(settings, run.options)
     return Cost(
-        usd_micros=round(section.max_usd * 1e6),
+        usd_micros=section.max_micro_usd,
         tokens=section.max_tokens,
         trials=section.max_trials,
         seconds=section.max_minutes * 60,

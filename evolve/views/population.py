@@ -99,11 +99,17 @@ class PopulationView(Record):
 def get_population(store: Store, run_id: str) -> PopulationView:
     """Raises NotFound."""
     run, stages, rows = load_run(store, run_id)
-    outputs = Outputs(stages, Shelf(store.blobs))
+    return population_of(run, stages, rows, Outputs(stages, Shelf(store.blobs)))
+
+
+def population_of(
+    run: RunRow, stages: Iterable[StageRow], rows: Iterable[CandidateRow], outputs: "Outputs"
+) -> PopulationView:
+    """The same of what was loaded already."""
     known = outputs.last((0, 0), "baseline", Baseline)
-    costs = run_costs(run, stages, {row.id: (row.iteration, row.proposal) for row in rows})
-    spent = {(one.iteration, one.proposal): one.cost for one in costs.proposals}
     candidates = {(row.iteration, row.proposal): row for row in rows}
+    costs = run_costs(run, stages, {row.id: where for where, row in candidates.items()})
+    spent = {(one.iteration, one.proposal): one.cost for one in costs.proposals}
     places = sorted(
         {(stage.iteration, stage.proposal) for stage in stages if stage.proposal} | set(candidates)
     )
@@ -138,16 +144,20 @@ class Outputs:
 
     def all(self, where: Where, name: str, shape: type[Model]) -> list[tuple[int, Model]]:
         """Of every round there, with its number."""
-        found = [
-            (stage.round, self.shelf.model(name, stage.output_blob, shape))
-            for stage in self._done
-            if (stage.iteration, stage.proposal, stage.name) == (*where, name)
-        ]
+        found = [(stage.round, self._read(stage, shape)) for stage in self._of(where, name)]
         return [(number, model) for number, model in found if model is not None]
 
     def last(self, where: Where, name: str, shape: type[Model]) -> Model | None:
-        found = self.all(where, name, shape)
-        return max(found, key=lambda one: one[0])[1] if found else None
+        """Of the latest round that can be read."""
+        latest_first = sorted(self._of(where, name), key=lambda stage: stage.round, reverse=True)
+        models = (self._read(stage, shape) for stage in latest_first)
+        return next((model for model in models if model is not None), None)
+
+    def _of(self, where: Where, name: str) -> list[StageRow]:
+        return [s for s in self._done if (s.iteration, s.proposal, s.name) == (*where, name)]
+
+    def _read(self, stage: StageRow, shape: type[Model]) -> Model | None:
+        return self.shelf.model(stage.name, stage.output_blob, shape)
 
     def evaluated(self, candidate_id: str) -> Evaluated | None:
         """What a candidate's trial showed."""

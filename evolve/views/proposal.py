@@ -5,7 +5,7 @@ from evolve.errors import NotFound
 from evolve.shelf import Shelf
 from evolve.stages.models import Asked, Implemented, Opinion, Plan, PlanAnswer, Review
 from evolve.views.costs import Where
-from evolve.views.population import Outputs, ProposalView, get_population, load_run
+from evolve.views.population import Outputs, PopulationView, ProposalView, load_run, population_of
 from evolve.views.record import Record
 from trial.report import Check
 
@@ -60,6 +60,8 @@ class PromptView(Record):
 
 class ProposalDetail(Record):
     proposal: ProposalView
+    population: PopulationView
+    """Among which it stands."""
     plans: tuple[PlanView, ...]
     reviews: tuple[ReviewView, ...]
     edits: tuple[EditView, ...]
@@ -72,12 +74,12 @@ class ProposalDetail(Record):
 
 def get_proposal(store: Store, run_id: str, where: Where) -> ProposalDetail:
     """Raises NotFound."""
-    population = get_population(store, run_id)
+    run, stages, rows = load_run(store, run_id)
+    outputs = Outputs(stages, Shelf(store.blobs))
+    population = population_of(run, stages, rows, outputs)
     found = next((proposal for proposal in population.proposals if proposal.where == where), None)
     if found is None:
         raise NotFound(f"run {run_id} has no proposal {where[1]} in pass {where[0]}")
-    _, stages, _ = load_run(store, run_id)
-    outputs = Outputs(stages, Shelf(store.blobs))
     plans = outputs.all(where, "plan", Plan)
     reviews = [(name, *one) for name in REVIEWS for one in outputs.all(where, name, Review)]
     edits = [
@@ -88,6 +90,7 @@ def get_proposal(store: Store, run_id: str, where: Where) -> ProposalDetail:
     told = max(plans, key=lambda one: one[0], default=None)
     return ProposalDetail(
         proposal=found,
+        population=population,
         plans=tuple(_plan(number, plan) for number, plan in plans if plan.asked),
         reviews=tuple(_review(name, number, review) for name, number, review in reviews),
         edits=tuple(_edit(outputs.shelf, number, edit) for _, number, edit in edits),
@@ -105,7 +108,7 @@ def get_proposal(store: Store, run_id: str, where: Where) -> ProposalDetail:
                 if edit.prompt_blob
             ),
         ),
-        problems=tuple(dict.fromkeys((*population.problems, *outputs.shelf.problems))),
+        problems=tuple(dict.fromkeys(outputs.shelf.problems)),
     )
 
 

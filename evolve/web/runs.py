@@ -62,7 +62,7 @@ def proposal(request: Request, run_id: str, iteration: int, number: int) -> Resp
         desk.actor(request),
         run_id=run_id,
         detail=found,
-        population=views.get_population(desk.store, run_id),
+        population=found.population,
         diffs={edit.round: read_diff(edit.diff) for edit in found.edits},
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,23 +12,25 @@ INPUT = 100
 """Tokens of every request, as these servers count."""
 
 
-class Wire:
+class Wire(ABC):
     """One request in one format, and how its answers look."""
 
     asked: Asked
     streams: bool
 
+    @abstractmethod
     def events(self, act: Act, output: int) -> Iterator[tuple[str | None, Any]]:
-        raise NotImplementedError
+        """The answer as a stream: event names, where the format has such, and data."""
 
-    def whole(self, act: Act, output: int) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def whole(self, act: Act, output: int) -> dict[str, Any]: ...
 
+    @abstractmethod
     def refusal(self) -> Iterator[tuple[str | None, Any]]:
-        raise NotImplementedError
+        """The model declines, as a stream."""
 
-    def refusal_whole(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def refusal_whole(self) -> dict[str, Any]: ...
 
     def error(self, status: int, kind: str, message: str, fault: str) -> dict[str, Any]:
         code = "context_length_exceeded" if fault == "overflow" else kind

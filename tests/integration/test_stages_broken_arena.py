@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 from stage_rig import built, run_over
-from trial_batch import DEFECT, World, opened, tiny_image
+from trial_batch import DEFECT, World, open_tiny
 
-from containers.engine import get_runtime
 from containers.runtime import ImageRef
 from evolve import runs
 from evolve.context import RunContext
@@ -31,10 +30,7 @@ def breaks_on(condition: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("h")
-    runtime = get_runtime("bubblewrap", home)
-    image, manifest = tiny_image(runtime, home / "tree-0")
-    with opened(home, runtime, image, manifest) as made:
+    with open_tiny(tmp_path_factory.mktemp("h")) as made:
         yield made
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from trial_batch import DEFECT, World, opened, tiny_image
+from trial_batch import DEFECT, World, open_tiny
 
-from containers.engine import get_runtime
 from evidence.canonical import digest
 from trial import honeypot
 from trial.progress import Progress
@@ -17,10 +16,7 @@ PHASES = ["visible", "held_out", "regression"]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("h")
-    runtime = get_runtime("bubblewrap", home)
-    baseline, manifest = tiny_image(runtime, home / "tree-0")
-    with opened(home, runtime, baseline, manifest) as made:
+    with open_tiny(tmp_path_factory.mktemp("h")) as made:
         yield made
 
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from trial_support import TINY, build, tiny_tree
 
 from containers.bubblewrap import BubblewrapRuntime
+from containers.engine import get_runtime
 from containers.runtime import ImageRef
 from containers.substrate import SubstrateManifest
 from evidence.cases import HeldOutCase, RecordedTurn, RegressionCase, SealedBatch, VisibleCase
@@ -103,6 +104,15 @@ class World:
             "candidate_image": image.digest, "guard": GUARD, "seed": 7,
         }  # fmt: skip
         return compare(self.arena, self.batch, self.graders, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+@contextmanager
+def open_tiny(home: Path) -> Iterator["World"]:
+    """The tiny substrate with its defect as the baseline, in bubblewrap."""
+    runtime = get_runtime("bubblewrap", home)
+    baseline, manifest = tiny_image(runtime, home / "tree-0")
+    with opened(home, runtime, baseline, manifest) as made:
+        yield made
 
 
 @contextmanager
