@@ -21,13 +21,6 @@ def live_turn(first: int, deed: str) -> tuple[Patch, ...]:
     return (("service/__main__.py", TURN, TURN + counted),)
 
 
-SLOW_STREAM = (
-    (
-        "service/__main__.py",
-        "        for event in events:\n",
-        "        for event in events:\n            time.sleep(0.3)\n",
-    ),
-)
 KINDS: Mapping[str, tuple[Patch, ...]] = {
     "base": (),
     "good": (
@@ -120,8 +113,13 @@ KINDS: Mapping[str, tuple[Patch, ...]] = {
             '        time.sleep(0 if session.startswith("probe-") else 1.5)\n' + TURN,
         ),
     ),
-    "slow_stream": SLOW_STREAM,
-    "slow_stream_too": SLOW_STREAM,
+    "slow_stream": (
+        (
+            "service/__main__.py",
+            "        for event in events:\n",
+            "        for event in events:\n            time.sleep(0.3)\n",
+        ),
+    ),
     "blind": (("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (2,)\n"),),
     "lossy": (
         ("service/state.py", "SCHEMA = 1\nREADS = (1,)\n", "SCHEMA = 2\nREADS = (1, 2)\n"),
