@@ -444,6 +444,23 @@ def test_a_live_miss_goes_to_the_upstream_and_its_failure_is_trouble(tmp_path: P
         assert replay.take_log() == []
 
 
+def test_a_server_that_dies_in_a_live_call_is_trouble_and_one_that_is_silent_is_not(tmp_path: Path) -> None:
+    slow = ToolServer(command=(sys.executable, "-c", SLOW), timeout=2, cwd=tmp_path)
+    config = GatewayConfig(socket=tmp_path / "g.sock", mode="live", servers={"slow": slow})
+    live = _case([]).model_copy(update={"on_tool_miss": "live"})
+    with ReplayGateway(tmp_path / "g.sock", config) as replay, client(tmp_path) as http:
+        replay.load(live)
+        silent = http.post("/mcp/slow", json=rpc("tools/call", name="hang", arguments={})).json()
+        assert "no answer in 2 s" in silent["error"]["message"]
+        assert replay.trouble is None
+        gone = http.post("/mcp/slow", json=rpc("tools/call", name="die", arguments={})).json()
+        assert gone["error"]["message"] == "tool server slow died during the call"
+        assert "tool server slow" in str(replay.trouble)
+        replay.load(live)
+        assert http.post("/mcp/slow", json=rpc("tools/call", name="again", arguments={})).json()["result"]
+        assert replay.trouble is None
+
+
 SLOW = """
 import json, sys, time
 for line in sys.stdin:
@@ -455,6 +472,8 @@ for line in sys.stdin:
         continue
     elif "id" not in m or "method" not in m or m["params"]["name"] == "hang":
         continue
+    elif m["params"]["name"] == "die":
+        raise SystemExit
     elif m["params"]["name"] == "huge":
         r = {"content": [{"type": "text", "text": "x" * 300000}]}
     else:

@@ -25,7 +25,7 @@ class ServerGone(Exception):
 
 
 class ToolChild:
-    """Made and used inside one event loop. `request` never raises for what the server does wrong."""
+    """Made and used inside one event loop."""
 
     def __init__(self, name: str, spec: ToolServer, max_message: int) -> None:
         self.name = name
@@ -59,12 +59,10 @@ class ToolChild:
                 raise ServerGone(f"tool server {self.name} does not start") from None
 
     async def request(self, method: str, params: dict[str, object]) -> dict[str, object]:
-        """`{"result": …}` or `{"error": …}` as the server said, or an error of ours when it could not."""
+        """`{"result": …}` or `{"error": …}` as the server said, or an error of ours when it is silent. Raises ServerGone."""
         try:
             await self.ensure()
             return await asyncio.wait_for(self._ask(method, params), self.spec.timeout)
-        except ServerGone as error:
-            return rpc.error(rpc.SERVER_GONE, str(error))
         except TimeoutError:
             return rpc.error(rpc.TIMED_OUT, f"tool server {self.name}: no answer in {self.spec.timeout:g} s")
 

@@ -29,19 +29,17 @@ class ToolSource:
     async def ask(self, server: str, message: rpc.Message) -> tuple[dict[str, object], bool]:
         """(`{"result"|"error"}`, whether the error is ours and not the server's)."""
         child = self._children[server]
-        if message.method == "initialize":
-            try:
+        try:
+            if message.method == "initialize":
                 await child.ensure()
-            except ServerGone as error:
-                return rpc.error(rpc.SERVER_GONE, str(error)), True
-            return {"result": child.initialized}, False
-        if message.method not in rpc.DISCOVERY:
-            try:
+                return {"result": child.initialized}, False
+            if message.method not in rpc.DISCOVERY:
                 self._meter.reserve(Cost(calls=1))
-            except OverBudget as error:
-                return rpc.error(rpc.REFUSED, str(error)), True
-        answer = await child.request(message.method, rpc.forwarded_params(message.params))
-        return answer, False
+            return await child.request(message.method, rpc.forwarded_params(message.params)), False
+        except ServerGone as error:
+            return rpc.error(rpc.SERVER_GONE, str(error)), True
+        except OverBudget as error:
+            return rpc.error(rpc.REFUSED, str(error)), True
 
     def learn(self, server: str, message: rpc.Message, answer: dict[str, object]) -> bool:
         """Keep a discovery answer; True when the catalog changed."""
