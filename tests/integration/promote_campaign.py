@@ -27,6 +27,8 @@ from promote.wire import Refused, Unreachable
 
 Points = Mapping[str, Sequence[str]]
 """By scenario."""
+TRIALS_OF_A_RIG = 50
+"""Then a new one: its state grows with every turn, and with it each trial's copies."""
 
 
 def discover(rig: Rig, scenarios: Sequence[str] = SCENARIOS) -> Points:
@@ -146,8 +148,9 @@ def run_all(
             home = folder / f"worker-{number}-{place}"
             with rig_in(home, images, bake_seconds=0.3, bake_turns=6, edge_kind=edge) as rig:
                 rig.install()
-                while _next_plan(rig):
-                    pass
+                for _ in range(TRIALS_OF_A_RIG):
+                    if not _next_plan(rig):
+                        break
 
     def _next_plan(rig: Rig) -> bool:
         """False when there is none, or when the trial left an installation that is not to be used again."""
