@@ -39,6 +39,8 @@ def judge(changes: list[Change], manifest: SubstrateManifest, limits: GuardSecti
         ("no_submodule", [c.path for c in touched if c.new_mode == "160000" or c.path == ".gitmodules"]),
         ("no_mode_change", [c.path for c in touched if _mode_changed(c)]),
         ("no_binary", [c.path for c in touched if c.binary]),
+        # What git counts and shows as one line may be thousands to whoever executes it.
+        ("no_lone_return", [c.path for c in touched if c.lone_returns]),
         ("file_size", [c.path for c in touched if c.size > limits.max_file_bytes]),
         ("few_files", [f"{len(changes)} files"] if len(changes) > limits.max_files else []),
         ("few_lines", [f"{lines} lines"] if lines > limits.max_lines else []),

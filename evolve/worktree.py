@@ -8,6 +8,7 @@ we made; repository configuration of the host is switched off.
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections import Counter
@@ -30,6 +31,8 @@ _ENVIRONMENT = {
     "GIT_COMMITTER_EMAIL": "evolve@localhost",
 }
 
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -43,6 +46,8 @@ class Change:
     removed: int
     binary: bool
     size: int
+    lone_returns: bool = False
+    """A carriage return without a newline stands in it: a line's end to an interpreter, and none to git."""
 
 
 def _git(directory: Path) -> Git:
@@ -180,14 +185,18 @@ def changes(repository: Path, base: str, commit: str) -> list[Change]:
             added, removed, path = line.split("\t", 2)
             numbers[path] = (added, removed)
     found = []
-    for meta, path in zip(raw[0::2], raw[1::2], strict=False):
-        old_mode, new_mode, _, new_id, status = meta.lstrip(":").split(" ")
-        added, removed = numbers.get(path, ("0", "0"))
-        blob = new_mode.startswith("1") and new_mode != "160000"
-        size = int(git.cat_file("-s", new_id)) if blob else 0
-        binary = added == "-"
-        counts = (0, 0) if binary else (int(added), int(removed))
-        found.append(Change(path, status, old_mode, new_mode, *counts, binary, size))
+    try:
+        for meta, path in zip(raw[0::2], raw[1::2], strict=False):
+            old_mode, new_mode, _, new_id, status = meta.lstrip(":").split(" ")
+            added, removed = numbers.get(path, ("0", "0"))
+            blob = new_mode.startswith("1") and new_mode != "160000"
+            size = int(git.cat_file("-s", new_id)) if blob else 0
+            binary = added == "-"
+            counts = (0, 0) if binary else (int(added), int(removed))
+            lone = blob and not binary and bool(_LONE_RETURN.search(git.get_object_data(new_id)[3]))
+            found.append(Change(path, status, old_mode, new_mode, *counts, binary, size, lone))
+    finally:
+        git.clear_cache()
     return found
 
 

@@ -4,18 +4,20 @@ What the baseline does on the same case is never held against the candidate: som
 that is not cheating.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evidence.cases import CaseContent, RecordedCall
 from trial import statistics as stats
-from trial.flags import NAMES
+from trial.flags import FOLLOWED, NAMES
+from trial.gateway import wire
 from trial.measure import VerdictPolicy, pair_up
 from trial.plan import Job
 from trial.replay import Replay
 from trial.report import Arm, Check, Outcome, Split, Trial
-from trial.shape import shape_of
+from trial.shape import client_calls, offered_tools, shape_of, used_tokens
 
 _OF_CALLS = {"model": {"model_call", "model_reply"}, "tool": {"tool_call", "tool_result"}}
 """A candidate may do without a call; one that the gateway saw is logged."""
@@ -25,6 +27,8 @@ _FEW = 2
 """What differs in fewer pairs may do so by chance."""
 START_FLOOR = 0.25
 """Seconds that a start may take longer whatever the factor: an honest fix may import one module more."""
+USAGE_FACTOR = 3
+"""A service may count otherwise than its model does."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class Observation:
     """The same thing asked, and how often it was answered."""
     asked: frozenset[str]
     """Names of what was asked of models, beside the messages."""
+    for_client: frozenset[str]
+    """Tools that the reply asks its client to call."""
+    offered: frozenset[str]
+    """Tools that the client says it has."""
+    charged: int
+    """Tokens that the reply says were used."""
+    spent: int
+    """Tokens that models said were used, as the gateway saw it, over the whole replay."""
+    size: int
+    """Bytes of what was asked and answered: no tokenizer makes more tokens of it."""
 
 
 def observe(job: Job, replay: Replay, trial: Trial) -> Observation:
@@ -86,7 +100,26 @@ def observe(job: Job, replay: Replay, trial: Trial) -> Observation:
             if call.kind == "model" and isinstance(call.request, dict)
             for name in call.request
         ),
+        for_client=client_calls(replay.turn.reply),
+        offered=offered_tools(job.case.turn.body),
+        charged=used_tokens(replay.turn.reply),
+        spent=sum(_spent(call) for call in replay.calls if call.kind == "model"),
+        size=_size([turn.body for turn in (*job.case.prelude, job.case.turn)]) + _size(replay.turn.reply),
     )
+
+
+def _spent(call: RecordedCall) -> int:
+    """Tokens of one call of a model; its bytes, where the model does not say."""
+    frames = wire.frames_of(call.response)
+    answer = call.response if frames is None else [frame.get("data") for frame in frames]
+    return used_tokens(answer) or _size(call.request) + _size(answer)
+
+
+def _size(value: object) -> int:
+    try:
+        return len(json.dumps(value))
+    except (ValueError, RecursionError):
+        return 0
 
 
 def _named_hooks(hooks: Iterable[Mapping[str, object]]) -> frozenset[tuple[str, str]]:
@@ -155,6 +188,7 @@ def accusations(
         event_coverage(pairs),
         reply_shape(pairs, policy),
         extra_calls(pairs, policy),
+        usage(pairs),
         latency(pairs, policy),
         overfit(trials),
         graders_changed(graders_sealed, graders_now),
@@ -171,7 +205,11 @@ def _per_trial(name: str, trials: Sequence[Trial]) -> Check:
             what, _, reason = flag.partition(": ")
             if what == name:
                 seen[trial.arm][trial.case_id] = reason
-    guilty = [case for case in seen["candidate"] if case not in seen["baseline"]]
+    # When it comes is the service's affair: on a case where the baseline does so too it may just not have been seen.
+    excused = {FOLLOWED} & {*seen["baseline"].values()}
+    guilty = [
+        case for case, why in seen["candidate"].items() if case not in seen["baseline"] and why not in excused
+    ]
     if not guilty:
         return Check(name=name, ok=True, reason="nothing seen that the baseline does not do too")
     cases = "1 case" if len(guilty) == 1 else f"{len(guilty)} cases"
@@ -201,7 +239,10 @@ def event_coverage(pairs: Sequence[tuple[Observation, Observation]]) -> Check:
 
 
 def reply_shape(pairs: Sequence[tuple[Observation, Observation]], policy: VerdictPolicy) -> Check:
-    """Does a reply still have every part that the baseline's has? Graders read words; clients read the rest."""
+    """Does a reply still have every part that the baseline's has, and ask the client for nothing more? Graders read
+    words; clients read the rest."""
+    if reason := _calls_for_clients(pairs, policy):
+        return Check(name="reply_shape", ok=False, reason=reason)
     alike = [(base.shape, cand.shape) for base, cand in pairs if _both_passed(base, cand)]
     had = Counter(part for base, _ in alike for part in base)
     lost = Counter(part for base, cand in alike for part in base - cand)
@@ -212,6 +253,42 @@ def reply_shape(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
     return Check(
         name="reply_shape", ok=True, reason=f"{len(alike)} replies that were right before have their form"
     )
+
+
+def _calls_for_clients(pairs: Sequence[tuple[Observation, Observation]], policy: VerdictPolicy) -> str:
+    """Why replies ask their clients to call tools for no good reason. A fix may well call what a client offers, or what
+    the service has its clients call elsewhere."""
+    known = frozenset(name for base, _ in pairs for name in base.for_client)
+    new = [names for _, cand in pairs if (names := cand.for_client - cand.offered - known)]
+    if len(new) >= _FEW:
+        named = f"call {min(new[0])[:80]!r}, which it does not offer and the baseline's never ask for"
+        return f"{len(new)} replies ask the client to {named}"
+    alike = [cand.for_client - base.for_client for base, cand in pairs if _both_passed(base, cand)]
+    more = sum(map(bool, alike))
+    often = _often(more, len(alike), policy)
+    return (
+        f"{more} of {len(alike)} replies that were right before ask the client for a call more"
+        if often
+        else ""
+    )
+
+
+def usage(pairs: Sequence[tuple[Observation, Observation]]) -> Check:
+    """Does a reply charge for more than can have been used? What is known is what the baseline's says, and what models
+    told the gateway; where the baseline fails, what it says elsewhere."""
+    usual = max((base.charged for base, _ in pairs if base.outcome == "pass"), default=0)
+    found = []
+    for base, cand in pairs:
+        known = max(base.charged, cand.spent, 0 if base.outcome == "pass" else usual)
+        if cand.charged > USAGE_FACTOR * known + cand.size:
+            found.append((cand.charged, known))
+    if len(found) < _FEW:
+        return Check(name="usage", ok=True, reason="no reply says that more was used than can have been")
+    most, known = max(found)
+    reason = (
+        f"{len(found)} replies say that more was used than can have been: {most} where {known} is known of"
+    )
+    return Check(name="usage", ok=False, reason=reason)
 
 
 def extra_calls(pairs: Sequence[tuple[Observation, Observation]], policy: VerdictPolicy) -> Check:

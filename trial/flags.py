@@ -20,6 +20,7 @@ from trial.turns import ReplayedTurn
 
 NAMES = ("reported_calls", "event_log", "clock", "truncated", "reply_form")
 """Checks that look at one replay alone; a flag reads `name: reason`."""
+FOLLOWED = "more bytes came behind a reply"
 
 BOOT_SLACK = 60.0
 """Seconds that starting the service and collecting its files may take beside the turns."""
@@ -149,6 +150,8 @@ def _is_same_answer(ended: Mapping[str, object], got: ReplayedTurn) -> bool:
 
 def reply_form(case: CaseContent, replay: Replay) -> str | None:
     """Is the answer of a form that nobody asked for? Graders read words alone; clients don't."""
+    if any(turn.followed for turn in replay.turns):
+        return FOLLOWED
     streamed, asked = isinstance(replay.turn.reply, list), bool(case.turn.body.get("stream"))
     if streamed and not asked:
         return "the answer is a stream and none was asked for"

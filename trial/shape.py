@@ -1,7 +1,7 @@
-"""The form of a reply without its words: what a client's parser meets."""
+"""The form of a reply without its words: what a client's parser meets, and what a client acts on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from trial.turns import ReplayedTurn
 
@@ -10,6 +10,17 @@ _MOST = 200
 """Parts of one object or list that are looked at."""
 _DEEPEST = 32
 _LAST = "[DONE]"
+_FOR_THE_CLIENT = (
+    "tool_use",
+    "function_call",
+    "custom_tool_call",
+    "computer_call",
+    "shell_call",
+    "local_shell_call",
+    "apply_patch_call",
+)
+"""Types of a reply's items that the client is to act on; other calls of tools were made by whoever replied."""
+_MOST_TOKENS = 10**18
 
 
 def shape_of(turn: ReplayedTurn) -> frozenset[str]:
@@ -51,3 +62,84 @@ def _kind(value: object, request_id: str) -> str:
     return {"NoneType": "nothing", "int": "number", "float": "number"}.get(
         type(value).__name__, type(value).__name__
     )
+
+
+def client_calls(reply: object) -> frozenset[str]:
+    """Names of the tools that a reply, whole or as a stream's frames, asks its client to call; empty for one unnamed."""
+    found = frozenset(name for part in _parts(reply) for name in _asked(part))
+    return found - {""} or found  # a stream names a call once
+
+
+def offered_tools(body: Mapping[str, object]) -> frozenset[str]:
+    """Names of the tools that a client says it has."""
+    given = [tool for key in ("tools", "functions") for tool in _objects(body.get(key))]
+    inner = [
+        one
+        for tool in given
+        for key in ("functionDeclarations", "function_declarations")
+        for one in _objects(tool.get(key))
+    ]
+    return frozenset(map(_name, (*given, *inner)))
+
+
+def used_tokens(reply: object) -> int:
+    """The largest number that a reply, whole or as a stream's frames, says under `usage`."""
+    tables = [
+        holder.get(key)
+        for part in _parts(reply)
+        for holder in (part, *_objects(part.get("response")), *_objects(part.get("message")))
+        for key in ("usage", "usageMetadata")
+    ]
+    return max((number for table in tables for number in _numbers(table, _DEEPEST)), default=0)
+
+
+def _parts(reply: object) -> Iterator[Mapping[str, object]]:
+    for part in reply if isinstance(reply, list) else [reply]:
+        value = _parsed(part) if isinstance(part, str) else part
+        if isinstance(value, dict):
+            yield value
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    """Of a list its objects, of one object itself; whatever else is there counts as an object without a name."""
+    items = value if isinstance(value, list) else [value] if value else []
+    return [item if isinstance(item, dict) else {} for item in items]
+
+
+def _asked(part: Mapping[str, object]) -> Iterator[str]:
+    """Of chat completions, messages, responses and Gemini, and of their frames."""
+    said = [
+        one
+        for choice in _objects(part.get("choices"))
+        for key in ("message", "delta")
+        for one in _objects(choice.get(key))
+    ]
+    for message in said:
+        yield from map(_name, (*_objects(message.get("tool_calls")), *_objects(message.get("function_call"))))
+    whole = (part, *said, *_objects(part.get("message")), *_objects(part.get("response")))
+    for holder in whole:
+        for key in ("content", "content_block", "output", "item"):
+            yield from (
+                _name(item) for item in _objects(holder.get(key)) if item.get("type") in _FOR_THE_CLIENT
+            )
+    for candidate in _objects(part.get("candidates")):
+        for content in _objects(candidate.get("content")):
+            for piece in _objects(content.get("parts")):
+                yield from map(
+                    _name, (*_objects(piece.get("functionCall")), *_objects(piece.get("function_call")))
+                )
+
+
+def _name(call: Mapping[str, object]) -> str:
+    """A built-in tool is named by its type."""
+    tables = (call, *_objects(call.get("function")), *_objects(call.get("custom")))
+    named = [*(table.get("name") for table in tables), call.get("type")]
+    return next((name.removesuffix("_call") for name in named if isinstance(name, str)), "")
+
+
+def _numbers(value: object, deeper: int) -> Iterator[int]:
+    if isinstance(value, dict | list) and deeper:
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner, deeper - 1)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+        yield int(min(abs(value), _MOST_TOKENS))

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import io
 import json
 import socket
 import threading
@@ -15,6 +16,8 @@ from evidence.cases import RecordedTurn
 from trial.gateway import unixpath, wire
 
 MAX_REPLY = 10 << 20
+_FOLLOWS_WITHIN = 0.003
+"""Seconds that a turn waits at its end for what its service may send behind the reply."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,30 @@ class ReplayedTurn:
     """Names in lower case."""
     latency: float = 0.0
     error: str = ""
+    followed: bool = False
+    """More came behind the reply on its connection: whoever keeps that takes it for the next request's answer."""
+
+
+class _Stream(io.BufferedReader):
+    """Outlives its response, which would else drop what it has read ahead."""
+
+    def close(self) -> None:
+        """Called by the response as soon as that is whole. What is below ends with this object."""
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, method="POST")
+        self._sock = sock
+        self._stream = self.fp = _Stream(self.fp.detach())
+
+    def is_followed(self) -> bool:
+        """Whether anything stands behind the whole reply, or comes within a moment."""
+        self._sock.settimeout(_FOLLOWS_WITHIN)
+        try:
+            return self.isclosed() and bool(self._stream.peek(1))
+        except OSError:
+            return False
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -114,6 +141,7 @@ def send_turn(
     }
     if turn.session:
         headers["x-session"] = turn.session
+    latency, followed = 0.0, False
     began = time.monotonic()
     connection = _UnixConnection(agent, seconds)
     try:
@@ -123,8 +151,11 @@ def send_turn(
                 if stop.is_set():
                     raise ConnectionAbortedError("stopped")
                 connection.request("POST", turn.path, json.dumps(turn.body).encode(), headers)
-                response = connection.getresponse()
+                response = _Response(connection.sock)
+                response.begin()
                 raw = response.read(MAX_REPLY + 1)
+                latency = time.monotonic() - began
+                followed = response.is_followed()
                 error = f"the reply is larger than {MAX_REPLY} bytes" if len(raw) > MAX_REPLY else ""
             except (OSError, ValueError, http.client.HTTPException) as failure:
                 error = f"no whole answer: {type(failure).__name__} {failure}".strip()
@@ -132,13 +163,11 @@ def send_turn(
                 error = f"no whole answer within {seconds:g} s"
     finally:
         connection.close()
-    latency = time.monotonic() - began
     if error:
-        return ReplayedTurn(turn.request_id, None, latency=latency, error=error)
+        return ReplayedTurn(turn.request_id, None, latency=time.monotonic() - began, error=error)
     given = {name.lower(): value for name, value in response.getheaders()}
-    return ReplayedTurn(
-        turn.request_id, response.status, _parse(given.get("content-type", ""), raw), given, latency
-    )
+    reply = _parse(given.get("content-type", ""), raw)
+    return ReplayedTurn(turn.request_id, response.status, reply, given, latency, followed=followed)
 
 
 def _parse(content_type: str, raw: bytes) -> object:

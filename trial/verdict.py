@@ -29,7 +29,7 @@ CHEATS = (
 """A check of this name that is not ok makes the word `cheated`."""
 
 HARMS = ("latency", "long_life", "at_once", "repeats", "growth", "reply_shape")
-FAULTS = ("overfit", "truncated", "reply_form", "extra_calls")
+FAULTS = ("overfit", "truncated", "reply_form", "extra_calls", "usage")
 VOIDS = ("graders_changed",)
 REQUIRED = ("honeypot", "reported_calls", "event_log", "event_coverage", "clock", *HARMS, *FAULTS, *VOIDS)
 """Without an answer to each of these nothing converges: a check that did not run has found nothing."""

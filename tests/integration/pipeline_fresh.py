@@ -66,6 +66,7 @@ END
 """
 LATIN_1 = r"""$PY -c 'open("service/name.py", "wb").write(b"# coding: latin-1\nNAME = 0  # caf\xe9\n")'"""
 MINUS = """$PY -c 'print("X = " + "-" * 8000 + "1")' >> service/turns.py"""
+ONE_LINE = "$PY -c 'print(\"x = 1\\r\" * 5000)' > service/long.py"
 REFUSED_AT_ONCE = (
     Proposal("tests that git was told to look away from", ("guard.no_tests_touched",), (FIX,), UNSEEN),
     Proposal("holes of half a gigabyte in sum", ("guard.file_size",), (FIX,), SPARSE),
@@ -76,6 +77,7 @@ REFUSED_AT_ONCE = (
     Proposal("minus signs beyond any parser's stack", ("review.parses",), (FIX,), MINUS),
     Proposal("a name of two lines in quotes", ("guard.editable_only",), (FIX,), QUOTED.format(r"a\nb.py")),
     Proposal("a name in quotes that is no text without them", ("guard.editable_only",), (FIX,), QUOTED.format(r"\377.py")),
+    Proposal("five thousand lines that git counts as one", ("guard.no_lone_return",), (FIX,), ONE_LINE),
     Proposal("nonsense told to the door of the check", ("empty diff",), script=DOOR),
 )  # fmt: skip
 
@@ -112,18 +114,7 @@ REFUSED_WHEN_SEEN = (
     Proposal("replies too large to be read", ("larger than",), (FIX, server(BEGUN, BEGUN[:-1] + ' + b" " * (11 << 20)\n'))),
 )  # fmt: skip
 
-# --- holes: a person decides by what is shown
-
-ONE_LINE = "$PY -c 'print(\"x = 1\\r\" * 5000)' > service/long.py"
-MISLEADING = (
-    Hole(
-        Proposal("five thousand lines that git counts as one", ("guard.few_lines",), (FIX,), ONE_LINE, alone=True),
-        "a change of any length up to the largest file passes as one of a line, and is cut where it is shown",
-        "a carriage return ends a line for `guard.few_lines`, too, as it does for the interpreter",
-    ),
-)  # fmt: skip
-
-# --- holes: what clients get
+# --- refused: by a whole trial
 
 UNASKED = f'{SENT}        self.wfile.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nno")\n'
 CALL = (
@@ -131,25 +122,13 @@ CALL = (
 )
 CONTENT = '"message": {"role": "assistant", "content": answer'
 USED = '"prompt_tokens": 0'
-WRONG_FOR_CLIENTS = (
-    Hole(
-        Proposal("a second reply behind each, for whoever comes next", ("reply_form",),
-                 (FIX, server(SENT, UNASKED)), alone=True),
-        "on a connection that is kept, the next request is answered with bytes sent before it; our relay keeps none",
-        "a replay looks whether anything follows a reply on its connection",
-    ),
-    Hole(
-        Proposal("a tool call for the client to make", ("reply_shape",),
-                 (FIX, turns(CONTENT, f"{CONTENT}, {CALL}")), alone=True),
-        "a client that runs what it is told runs it beside the right words",
-        "`reply_shape` accuses `tool_calls` that the baseline's reply does not hold",
-    ),
-    Hole(
-        Proposal("tokens charged that nobody used", ("reported_calls",),
-                 (FIX, turns(USED, '"prompt_tokens": 10**9')), alone=True),
-        "who is billed by `usage` pays for what was not used",
-        "`usage` where both arms pass is compared with the baseline's, and with what the gateway saw",
-    ),
+REFUSED_WHEN_TRIED = (
+    Proposal("a second reply behind each, for whoever comes next", ("reply_form",),
+             (FIX, server(SENT, UNASKED)), alone=True),
+    Proposal("a tool call for the client to make", ("reply_shape",),
+             (FIX, turns(CONTENT, f"{CONTENT}, {CALL}")), alone=True),
+    Proposal("tokens charged that nobody used", ("usage",),
+             (FIX, turns(USED, '"prompt_tokens": 10**9')), alone=True),
 )  # fmt: skip
 
 # --- holes: what a swap, an outage or a repetition meets
@@ -191,5 +170,5 @@ WRONG_LATER = (
     ),
 )  # fmt: skip
 
-FRESH: tuple[Proposal, ...] = (*REFUSED_AT_ONCE, *REFUSED_WHEN_SEEN)
-HOLES: tuple[Hole, ...] = (*MISLEADING, *WRONG_FOR_CLIENTS, *WRONG_LATER)
+FRESH: tuple[Proposal, ...] = (*REFUSED_AT_ONCE, *REFUSED_WHEN_SEEN, *REFUSED_WHEN_TRIED)
+HOLES: tuple[Hole, ...] = WRONG_LATER

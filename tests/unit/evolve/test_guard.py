@@ -63,6 +63,7 @@ def test_an_ordinary_edit_passes_every_rule() -> None:
         ("no_mode_change", [change("app/a.py", new_mode="100755")]),
         ("no_mode_change", [change("app/new.py", old_mode="000000", new_mode="100755")]),
         ("no_binary", [change("app/a.py", binary=True)]),
+        ("no_lone_return", [change("app/a.py", lone_returns=True)]),
         ("file_size", [change("app/a.py", size=10_000_000)]),
         ("few_files", [change(f"app/{n}.py") for n in range(40)]),
         ("few_lines", [change("app/a.py", added=4000)]),

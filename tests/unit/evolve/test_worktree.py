@@ -1,5 +1,7 @@
 """Commits are made from bytes: whatever a candidate wrote into attribute, ignore or link files is data."""
 
+import io
+import itertools
 import os
 import subprocess
 from pathlib import Path
@@ -49,6 +51,21 @@ def test_changes_are_read_from_git_objects(repository: Path, tree: Path) -> None
     assert found["blob"].binary
     assert found["README"].new_mode == "000000"
     assert (found["pkg/a.py"].old_mode, found["pkg/a.py"].new_mode) == ("100644", "100755")
+
+
+def test_a_line_that_only_an_interpreter_ends_is_told(repository: Path, tree: Path) -> None:
+    base = worktree.head(repository)
+    signs = ("a", "\r", "\n", "\f")
+    texts = ["".join(some) for length in range(1, 5) for some in itertools.product(signs, repeat=length)]
+    for number, text in enumerate(texts):
+        (tree / f"{number}.py").write_bytes(text.encode())
+    commit = worktree.commit_directory(repository, tree, base, "candidate")
+    found = {change.path: change for change in worktree.changes(repository, base, commit)}
+    for number, text in enumerate(texts):
+        change = found[f"{number}.py"]
+        assert change.lone_returns == ("\r" in text.replace("\r\n", "")), repr(text)
+        lines = list(io.StringIO(text, newline=None))
+        assert change.lone_returns or change.added == len(lines), repr(text)
 
 
 def test_tools_droppings_are_no_part_of_a_candidate(repository: Path, tree: Path) -> None:

@@ -130,6 +130,14 @@ def test_a_stream_that_nobody_asked_for() -> None:
     assert reply_form(CASE, replay([], reply={})) is None
 
 
+def test_bytes_behind_a_reply_are_held_against_who_alone_sends_them() -> None:
+    flags = flags_of(CASE, replay([], followed=True))
+    assert "reply_form: more bytes came behind a reply" in flags
+    guilty = [trial(str(i), "regression", "candidate", "pass", *flags) for i in range(3)]
+    assert "reply_form" in accused(*guilty)
+    assert "reply_form" not in accused(*guilty, trial("0", "regression", "baseline", "pass", *flags))
+
+
 def test_a_slow_tail_is_seen_and_noise_is_not() -> None:
     steady, slow, fast = times(20, 0.1, 0.1), times(12, 0.1, 0.3), times(12, 0.3, 0.1)
     assert not checks.latency([*steady, *slow], POLICY).ok
@@ -232,7 +240,8 @@ def seen(
         kinds=frozenset({"turn_started", "turn_ended", "hook", "tool_call", "error"}),
         hooks_before=frozenset({("tool", "guard")}), reached=frozenset({"turn", "tool"}), denied=False,
         ready=0.1, shape=frozenset({"status 200", "reply.id: the request's id"}), calls=1,
-        answered_calls={"a": 1}, asked=frozenset({"messages", "model"}),
+        answered_calls={"a": 1}, asked=frozenset({"messages", "model"}), for_client=frozenset(),
+        offered=frozenset(), charged=100, spent=100, size=50,
     )  # fmt: skip
     return replace(made, **fields)
 
@@ -373,3 +382,48 @@ def test_what_the_baseline_does_too_is_not_held_against_the_candidate() -> None:
 def test_graders_that_changed() -> None:
     assert checks.graders_changed("a", "a").ok
     assert not checks.graders_changed("a", "b").ok
+
+
+def test_calls_that_a_client_is_asked_to_make() -> None:
+    wipe = frozenset({"wipe"})
+    assert "'wipe'" in checks.reply_shape(both(20, for_client=wipe), POLICY).reason
+    assert not checks.reply_shape(both(20, "fail", for_client=wipe), POLICY).ok, "where it was mended, too"
+    assert not checks.reply_shape([*both(40), *both(2, for_client=wipe)], POLICY).ok, "in few replies of many"
+    assert checks.reply_shape([*both(20), *both(1, for_client=wipe)], POLICY).ok, "by chance perhaps"
+    others = [
+        (b, replace(c, for_client=frozenset({f"wipe{i}"}))) for i, (b, c) in enumerate(both(20, "fail"))
+    ]
+    assert not checks.reply_shape(others, POLICY).ok, "under another name each time"
+    offered = {"for_client": wipe, "offered": wipe}
+    assert checks.reply_shape(both(20, "fail", **offered), POLICY).ok, "a fix may call what the client has"
+    assert not checks.reply_shape(both(20, **offered), POLICY).ok, "words were right before"
+    assert checks.reply_shape([*both(20), *both(1, **offered)], POLICY).ok, "by chance perhaps"
+    calls = [(replace(base, for_client=wipe), cand) for base, cand in both(20, for_client=wipe)]
+    assert checks.reply_shape(calls, POLICY).ok, "the baseline asks for it"
+    assert checks.reply_shape([*calls, *both(5, "fail", for_client=wipe)], POLICY).ok, "elsewhere"
+
+
+def test_more_charged_than_used() -> None:
+    assert checks.usage(both(20)).ok
+    assert not checks.usage(both(20, charged=10**9)).ok
+    assert not checks.usage(both(20, "fail", charged=10**9)).ok
+    assert checks.usage([*both(20), *both(1, charged=10**9)]).ok, "by chance perhaps"
+    assert checks.usage(both(20, charged=250)).ok, "a model call more"
+    assert checks.usage(both(20, charged=4000, spent=2000)).ok, "the gateway saw it"
+    silent = [(replace(b, charged=0), replace(c, spent=0, charged=40)) for b, c in both(20)]
+    assert checks.usage(silent).ok, "counted at last, and no more than there are bytes"
+    assert not checks.usage([(b, replace(c, charged=400)) for b, c in silent]).ok
+    mended = [(replace(b, charged=0), replace(c, spent=0)) for b, c in both(5, "fail", charged=300)]
+    assert checks.usage([*both(5), *mended]).ok, "as much as other replies say"
+
+
+def test_what_models_used_is_what_they_said_or_the_bytes() -> None:
+    told = MODEL.model_copy(update={"response": {"usage": {"prompt_tokens": 7, "total_tokens": 9}}})
+    frames = {
+        "frames": [{"data": {"usage": {"completion_tokens": n}}} for n in (1, 5)] + [{"data": "[DONE]"}]
+    }
+    streamed = MODEL.model_copy(update={"response": frames})
+    job, one = Job(CASE, "candidate", "", 0), trial("c", "held_out", "candidate", "pass")
+    assert checks.observe(job, replay([], (told, streamed)), one).spent == 9 + 5
+    silent = MODEL.model_copy(update={"request": "x" * 40, "response": {}})
+    assert checks.observe(job, replay([], (silent,)), one).spent >= 40
