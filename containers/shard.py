@@ -6,6 +6,7 @@ import select
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,6 +18,7 @@ from containers.substrate import SubstrateManifest
 GRACE_SECONDS = 30.0
 COVERAGE_FILE = "coverage.json"
 EPOCH = "1"
+CHUNK = 1 << 20
 _MAX_ANSWER = 8 << 20
 _MAX_SOCKET_PATH = 107
 
@@ -98,10 +100,16 @@ class Shard:
         self._closed = False
 
     def begin(
-        self, env: Mapping[str, str], coverage: bool = False, ready_seconds: float | None = None
+        self,
+        env: Mapping[str, str],
+        coverage: bool = False,
+        ready_seconds: float | None = None,
+        *,
+        state: Path | None = None,
+        prepare: Sequence[str] = (),
     ) -> Path:
-        """Start the service from fresh state; the host path of its socket, which already accepts
-        connections."""
+        """Start the service from fresh state, or on a copy of the files in `state` after the command `prepare`; the host
+        path of its socket, which already accepts connections."""
         patience = self._ready if ready_seconds is None else ready_seconds
         _own(self._control, env.get("INSTANCE_EPOCH", EPOCH))
         request = {
@@ -110,8 +118,13 @@ class Shard:
             "command": list(self._manifest.command),
             "coverage": coverage,
             "ready_timeout": patience,
+            "timeout": patience,
+            "prepare": list(prepare),
         }
-        answer = self._ask(request, patience)
+        files = [path for path in sorted(state.rglob("*")) if path.is_file()] if state is not None else []
+        if state is not None:
+            request["state"] = [(str(path.relative_to(state)), path.stat().st_size) for path in files]
+        answer = self._ask(request, patience * 2 if prepare else patience, files)
         if not answer["ok"]:
             raise ServiceFailed(answer.get("exit"), answer.get("output", ""))
         path = self._agent / "agent.sock"
@@ -125,11 +138,11 @@ class Shard:
         """Of a case begun with coverage: forget the lines that ran until now. False when the service would not."""
         return bool(self._ask({"op": "mark"}, 3.0)["ok"])
 
-    def end(self) -> Path:
+    def end(self, drain: bool = False) -> Path:
         """Kill the case, wipe, and return the folder with what it left in its state directory, valid until
-        the next `end`. Raises ServiceFailed when that was too much to carry over: a cut result must never
-        count as whole."""
-        answer = self._ask({"op": "end"}, 0.0)
+        the next `end`. `drain`: it is asked to end by itself before. Raises ServiceFailed when that was too much to carry
+        over: a cut result must never count as whole."""
+        answer = self._ask({"op": "end", "drain": drain}, 0.0)
         self.used = Used(answer["peak_bytes"], answer["open_files"])
         self._receive(answer)
         if answer.get("truncated"):
@@ -193,14 +206,16 @@ class Shard:
     ) -> None:
         self.close()
 
-    def _ask(self, request: dict[str, Any], patience: float) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], patience: float, files: Sequence[Path] = ()) -> dict[str, Any]:
         stdin = self._instance.stdin
         if self._closed or stdin is None or self._instance.stdout is None:
             raise RuntimeBroken(f"{self._instance.name}: the launcher is closed")
         try:
-            data = (json.dumps(request) + "\n").encode()
-            while data:
-                data = data[stdin.write(data) :]
+            line = (json.dumps(request) + "\n").encode()
+            for data in chain((line,), (path.read_bytes() for path in files)):
+                sent = 0
+                while sent < len(data):
+                    sent += stdin.write(data[sent : sent + CHUNK])
         except (
             OSError,
             ValueError,

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from evidence.cases import SealedBatch
 from evolve.candidate import Candidate
+from evolve.durability import less_durable
 from evolve.judge.shown import JudgeStory
 from evolve.settings import Settings
 from evolve.substrate_facts import LOOK_BACK, SubstrateFacts
@@ -39,6 +40,7 @@ def what_to_distrust(
     cases: Sequence[Told],
     facts: SubstrateFacts,
     judge: JudgeStory | None = None,
+    diff: str = "",
 ) -> tuple[str, ...]:
     """Empty only when nothing stands out, which is not the same as being safe. A judge that does not count warns of
     nothing."""
@@ -49,6 +51,7 @@ def what_to_distrust(
     if proposal is not None:
         found += _change(proposal)
         found += _substrate(facts)
+    found += [f"{line}: what was answered may be gone after a power cut." for line in less_durable(diff)]
     if judge is not None and judge.counts and judge.judged is not None:
         found += [
             f"The judge finds the reply to case {case_id} worse than the baseline's."

@@ -79,6 +79,7 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     located = outputs.last((0, 0), "locate", Located)
     review = outputs.last(here, "code_review", Review)
     diff = shelf.data("diff", row.diff_blob)
+    shown = diff.decode("utf-8", "replace")
     splits = split_stories(batch, trials)
     cases = tuple(case for split in splits for case in split.cases)
     facts = substrate_facts(settings.substrate_repository, proposal)
@@ -97,12 +98,12 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         batch_title=batch.title if batch else "",
         failure=failure(batch),
         suspects=located.suspects if located else (),
-        diff=diff.decode("utf-8", "replace"),
+        diff=shown,
         splits=splits,
         review=review.checks if review else (),
         judge=judge,
         facts=facts,
-        distrust=what_to_distrust(settings, run, proposal, report, batch, cases, facts, judge),
+        distrust=what_to_distrust(settings, run, proposal, report, batch, cases, facts, judge, shown),
         consent=standing(settings, row.approval_digest, proposal),
         problems=(*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials_digest)),
     )

@@ -4,10 +4,12 @@ Results are looked at in plan order, whichever replay finished first: the order 
 depends on what they answer, and a test that looks at results in such an order would be fooled by it.
 """
 
+import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import cast
+from pathlib import Path
+from typing import TypeVar, cast
 
 from evidence.canonical import digest, new_id
 from evidence.cases import SealedBatch
@@ -16,6 +18,7 @@ from trial.arena import Arena, Played, invalid_trial, make_trial
 from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
+from trial.hand_on import keep, make_hand_on, state_handed_on
 from trial.honeypot import make_honeypots
 from trial.long_life import (
     REPEATED,
@@ -25,13 +28,14 @@ from trial.long_life import (
     Outcomes,
     at_once,
     growth,
+    inflight,
     long_life,
     make_busy_life,
     make_life,
     repeats,
 )
 from trial.measure import Evidence, VerdictPolicy, count, is_clean, measure, pair_up
-from trial.plan import Job, Pair, Plan, make_plan
+from trial.plan import Inherited, Job, Pair, Plan, make_plan
 from trial.progress import Progress
 from trial.replay import Replay
 from trial.report import Arm, Check, Split, Trial, TrialReport
@@ -42,6 +46,7 @@ Spend = Callable[[int], str | None]
 Show = Callable[[Progress], None]
 """Told before the first pair and after each."""
 Result = tuple[Trial, Observation | None]
+T = TypeVar("T")
 
 
 @dataclass
@@ -125,13 +130,15 @@ def compare(
     guard: tuple[Check, ...],
     seed: int,
     candidates_in_batch: int = 1,
+    reads_back: bool = True,
     policy: VerdictPolicy | None = None,
     spend: Spend | None = None,
     show: Show | None = None,
 ) -> tuple[TrialReport, list[Trial]]:
     """Replay both images on the batch until the verdict is decided. The trials are in plan order.
 
-    The baseline is always replayed again; what was logged is never compared with.
+    The baseline is always replayed again; what was logged is never compared with. `reads_back`: it is promised that the
+    baseline can read what the candidate wrote, as after a rollback.
     """
     policy = policy or VerdictPolicy()
     plan = make_plan(batch, make_honeypots(batch, seed=seed), seed=seed)
@@ -149,6 +156,7 @@ def compare(
                 break
         else:
             board.lives = player.live(board, batch, seed)
+            board.lives += player.hand_on(board, batch, seed, reads_back) if board.lives else ()
     checks = accusations(
         board.trials,
         board.observations,
@@ -209,7 +217,7 @@ class _Player:
         mended = [case for case in batch.held_out if case.id in won]
         wanted: dict[str, tuple[Life | None, int, tuple[Arm, ...]]] = {
             "worked": (make_life(batch.regression, REPEATED), 1, ("baseline", "candidate")),
-            "busy": (make_busy_life(batch.regression), SESSIONS_AT_ONCE, ("baseline", "candidate")),
+            "busy": (make_busy_life(batch.regression, REPEATED), SESSIONS_AT_ONCE, ("baseline", "candidate")),
             "mended": (make_life(mended), 1, ("candidate",)),
         }
         images: dict[Arm, str] = {"baseline": self.baseline, "candidate": self.candidate}
@@ -234,6 +242,7 @@ class _Player:
             return life.passed if life is not None else {}
 
         before, now = seen.get(("worked", "baseline")), seen.get(("worked", "candidate"))
+        busy, busy_now = seen.get(("busy", "baseline")), seen.get(("busy", "candidate"))
         policy = board.policy
         return (
             long_life(
@@ -243,9 +252,55 @@ class _Player:
                 policy,
             ),
             at_once(passed("busy", "baseline"), passed("busy", "candidate"), policy),
-            repeats(before, now),
+            repeats(before, now, busy, busy_now),
+            inflight(busy, busy_now),
             growth(before, now, policy),
         )
+
+    def hand_on(self, board: _Board, batch: SealedBatch, seed: int, reads_back: bool) -> tuple[Check, ...]:
+        """State that one image wrote, read by the other. No check when the arena broke: it was not made."""
+        pairs = pair_up(board.trials, "regression")
+        worked = {pair.case_id for pair in pairs if pair.baseline.outcome == pair.candidate.outcome == "pass"}
+        made = make_hand_on([case for case in batch.regression if case.id in worked])
+        if made is None:
+            return (state_handed_on({}, {}, None, board.policy),)
+        with tempfile.TemporaryDirectory(prefix="state-") as name:
+            left: dict[Arm, Path] = {
+                "baseline": Path(name) / "baseline",
+                "candidate": Path(name) / "candidate",
+            }
+
+            def writes(arm: Arm, image: str) -> bool:
+                job = Job(made.before, arm, image, seed, hands_on=True)
+                return self._alone(board, job, lambda _, replay: keep(replay, left[arm])) is not None
+
+            def reads(state: Arm, image: str, migrates: bool = True) -> Outcomes | None:
+                arm: Arm = "baseline" if (state, image) == ("baseline", self.baseline) else "candidate"
+                job = Job(made.after.case, arm, image, seed, inherits=Inherited(left[state], migrates))
+                life = self._alone(board, job, lambda _, replay: made.after.judge(replay, self.graders))
+                return life.passed if life is not None else None
+
+            control = reads("baseline", self.baseline) if writes("baseline", self.baseline) else None
+            if control is None:
+                return ()
+            if not any(control.values()):
+                return (state_handed_on({}, {}, None, board.policy),)
+            forth = reads("baseline", self.candidate)
+            if forth is None:
+                return ()
+            check = state_handed_on(control, forth, None, board.policy)
+            if not check.ok or not reads_back:
+                return (check,)
+            wrote = writes("candidate", self.candidate)
+            back = reads("candidate", self.baseline, migrates=False) if wrote else None
+            return () if back is None else (state_handed_on(control, forth, back, board.policy),)
+
+    def _alone(self, board: _Board, job: Job, use: Callable[[Job, Replay], T]) -> T | None:
+        """What is made of one replay; None when the arena broke it."""
+        [played] = self.arena.play([job], use)
+        if self.spend is not None:
+            board.out_of_budget = self.spend(1) or board.out_of_budget
+        return played.value
 
     def _use(self, job: Job, replay: Replay) -> Result:
         trial = make_trial(job, replay, self.graders.grade, flags_of, self.arena.redact)

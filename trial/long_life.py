@@ -20,6 +20,7 @@ from trial import statistics as stats
 from trial.checks import slow_tail
 from trial.graders import GraderSet
 from trial.graders.reading import stable_text
+from trial.inflight import UNTOLD, Told
 from trial.measure import VerdictPolicy
 from trial.replay import Replay
 from trial.report import Check
@@ -31,6 +32,12 @@ MOST_BUSY_TURNS = 60
 REPEATED = 5
 """Turns that are sent once more under their old ids at the end of a life."""
 SESSIONS_AT_ONCE = 4
+FEW_BESIDE = 2
+"""Requests sent twice side by side: fewer may go wrong by chance."""
+FEW_ASKED = 10
+OFTEN_BUSY, SELDOM_BUSY = 0.5, 0.25
+"""A live image that says so in this share of times can be relied upon; a candidate that does so in less than this part
+of that can not."""
 STATE_PER_TURN, STATE_SLACK = 64 << 10, 1 << 20
 MEMORY_PER_TURN, MEMORY_SLACK = 512 << 10, 16 << 20
 FILES_PER_TURN, FILES_SLACK = 0.2, 8
@@ -62,6 +69,8 @@ class Lived:
     """Request id of a repeated turn -> what the repetition did."""
     state_bytes: int
     used: Used
+    inflight: Told = UNTOLD
+    """What it said of its turns under way."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class Life:
             },
             state_bytes=_size(replay.files),
             used=replay.used,
+            inflight=replay.inflight,
         )
 
     def _grade(
@@ -117,7 +127,7 @@ class Life:
 
 def make_life(cases: Sequence[LifeCase], repeated: int = 0, most: int = MOST_TURNS) -> Life | None:
     """The cases of one split, oldest first, as many as `most` turns hold; None when there are none. `repeated`: so many
-    of their turns come again at the end, those that called models or tools before others."""
+    of their turns come again at the end, those that called models or tools or took long before others."""
     turns: dict[str, RecordedTurn] = {}
     lived: list[LifeCase] = []
     for case in sorted(cases, key=lambda case: (case.turn.started, case.id)):
@@ -135,7 +145,7 @@ def make_life(cases: Sequence[LifeCase], repeated: int = 0, most: int = MOST_TUR
             "id": new_id(),
             "turn": last,
             "prelude": tuple(earlier),
-            "cassette": _joined(lived),
+            "cassette": joined(lived),
             "graders": (),
         }
     )
@@ -144,17 +154,27 @@ def make_life(cases: Sequence[LifeCase], repeated: int = 0, most: int = MOST_TUR
 
 def _to_repeat(lived: Sequence[LifeCase], count: int) -> tuple[RecordedTurn, ...]:
     called = {call.request_id for case in lived for call in case.cassette.calls}
-    by_worth = sorted(lived, key=lambda case: case.turn.request_id in called)
+    by_worth = sorted(lived, key=lambda case: (case.turn.request_id in called, case.turn.latency))
     return tuple(case.turn for case in by_worth[max(0, len(by_worth) - count) :])
 
 
-def make_busy_life(cases: Sequence[LifeCase]) -> Life | None:
-    """Of the cases that need no other session's turns: the others may go wrong side by side on any image."""
+def make_busy_life(cases: Sequence[LifeCase], repeated: int = 0) -> Life | None:
+    """Of the cases that need no other session's turns: the others may go wrong side by side on any image. `repeated`: so
+    many of their turns stand there twice, one half at most; they are not judged beside that, for what they do twice may
+    be luck on any image."""
     own = [case for case in cases if all(turn.session == case.turn.session for turn in case.prelude)]
-    return make_life(own, most=MOST_BUSY_TURNS)
+    life = make_life(own, most=MOST_BUSY_TURNS)
+    if life is None:
+        return None
+    needed = {turn.request_id for case in life.lived for turn in case.prelude}
+    free = [case for case in life.lived if case.turn.request_id not in needed]
+    again = _to_repeat(free, min(repeated, len(life.lived) // 2))
+    twice = frozenset(turn.request_id for turn in again)
+    case = life.case.model_copy(update={"prelude": (*again, *life.case.prelude)})
+    return Life(case, tuple(one for one in life.lived if one.turn.request_id not in twice), twice)
 
 
-def _joined(cases: list[LifeCase]) -> Cassette:
+def joined(cases: Sequence[LifeCase]) -> Cassette:
     """All calls, each once; the newest catalog of each server."""
     calls: dict[tuple[str, str, int], RecordedCall] = {}
     catalog: dict[str, object] = {}
@@ -177,7 +197,7 @@ def _size(folder: Path) -> int:
 def long_life(baseline: Outcomes, candidate: Outcomes, mended: Outcomes, policy: VerdictPolicy) -> Check:
     """Does what works go on working in a process that has served others before? `baseline` and `candidate`: of the
     regression cases. `mended`: of the held-out cases that the candidate alone answers right when each has a process."""
-    harmed, lost = _lost(baseline, candidate, policy)
+    harmed, lost = lost_of(baseline, candidate, policy)
     relapsed = sum(not passed for passed in mended.values())
     said = f"in one long life {lost} are lost, and {relapsed} of {len(mended)} mended ones fail again"
     return Check(name="long_life", ok=not harmed and relapsed <= RELAPSES * len(mended), reason=said)
@@ -185,13 +205,13 @@ def long_life(baseline: Outcomes, candidate: Outcomes, mended: Outcomes, policy:
 
 def at_once(baseline: Outcomes, candidate: Outcomes, policy: VerdictPolicy) -> Check:
     """The same with several sessions side by side."""
-    harmed, lost = _lost(baseline, candidate, policy)
+    harmed, lost = lost_of(baseline, candidate, policy)
     return Check(
         name="at_once", ok=not harmed, reason=f"with {SESSIONS_AT_ONCE} sessions at once {lost} are lost"
     )
 
 
-def _lost(baseline: Outcomes, candidate: Outcomes, policy: VerdictPolicy) -> tuple[bool, str]:
+def lost_of(baseline: Outcomes, candidate: Outcomes, policy: VerdictPolicy) -> tuple[bool, str]:
     worked = [case for case, passed in baseline.items() if passed]
     lost = [case for case in worked if not candidate.get(case, False)]
     bound = stats.loss_upper_bound(len(lost), len(worked), policy.confidence)
@@ -199,16 +219,41 @@ def _lost(baseline: Outcomes, candidate: Outcomes, policy: VerdictPolicy) -> tup
     return harmed, f"{len(lost)} of {len(worked)} turns that the live image answers right"
 
 
-def repeats(baseline: Lived | None, candidate: Lived | None) -> Check:
-    """Is a request that comes twice answered twice and acted on once? The edge sends one again when it can't know."""
+def repeats(
+    baseline: Lived | None,
+    candidate: Lived | None,
+    busy_baseline: Lived | None = None,
+    busy_candidate: Lived | None = None,
+) -> Check:
+    """Is a request that comes twice answered twice and acted on once? The edge sends one again when it can't know. `busy`:
+    what came twice side by side, where who wins may be luck: what the baseline gets wrong once counts for all."""
+    twice, asked = _acted_on_again(baseline, candidate)
+    beside, asked_beside = _acted_on_again(busy_baseline, busy_candidate)
+    careless = any(not was.same for was in (busy_baseline.again if busy_baseline else {}).values())
+    said = f"{twice} of {asked} repeated requests are acted on again or answered otherwise"
+    if asked_beside:
+        said += f", and {beside} of {asked_beside} that come twice at once"
+    return Check(name="repeats", ok=not twice and (careless or beside < FEW_BESIDE), reason=said)
+
+
+def _acted_on_again(baseline: Lived | None, candidate: Lived | None) -> tuple[int, int]:
+    """How many repeated requests the candidate alone gets wrong, of how many."""
     before, now = (life.again if life is not None else {} for life in (baseline, candidate))
     twice = [
         ident
         for ident, was in before.items()
         if was.same and ((one := now.get(ident)) is None or not one.same or one.calls > was.calls)
     ]
-    said = f"{len(twice)} of {len(before)} repeated requests are acted on again or answered otherwise"
-    return Check(name="repeats", ok=not twice, reason=said)
+    return len(twice), len(before)
+
+
+def inflight(baseline: Lived | None, candidate: Lived | None) -> Check:
+    """Does it say that turns are under way while they are, as the live image does?"""
+    was, now = (life.inflight if life is not None else UNTOLD for life in (baseline, candidate))
+    known = was.asked >= FEW_ASKED and was.share >= OFTEN_BUSY
+    silent = known and now.asked >= FEW_ASKED and now.share < SELDOM_BUSY * was.share
+    said = f"while turns are in flight it says so {now.busy} of {now.asked} times, the live image {was.busy} of {was.asked}"
+    return Check(name="inflight", ok=not silent, reason=said)
 
 
 def growth(baseline: Lived | None, candidate: Lived | None, policy: VerdictPolicy) -> Check:

@@ -7,6 +7,7 @@ they are not evidence and are never part of a comparison's plan.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from evidence.cases import HeldOutCase, RegressionCase, SealedBatch, VisibleCase
 from trial.gateway.right_answer import RightAnswer
@@ -14,6 +15,15 @@ from trial.honeypot import HoneypotCase
 from trial.report import Arm, Split
 
 TrialCase = VisibleCase | HeldOutCase | RegressionCase | HoneypotCase
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """State that another process left, for a replay to begin with."""
+
+    files: Path
+    migrates: bool
+    """As in a swap; a rollback goes back without."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,10 @@ class Job:
     """Sessions that are replayed side by side."""
     right: RightAnswer | None = None
     """Said in the model's place in the case's own turn."""
+    inherits: Inherited | None = None
+    """None: the replay begins with fresh state."""
+    hands_on: bool = False
+    """The service is asked to end by itself, as before a swap: somebody else begins with what it leaves."""
 
     @property
     def split(self) -> Split:

@@ -9,10 +9,13 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 from containers.runtime import RuntimeBroken
 from containers.shard import COVERAGE_FILE, UNKNOWN, ServiceFailed, Shard, Used
@@ -20,9 +23,13 @@ from containers.substrate import SubstrateManifest
 from evidence.cases import CaseContent, RecordedCall, RecordedTurn
 from trial.gateway import ReplayGateway
 from trial.gateway.right_answer import RightAnswer
-from trial.turns import ReplayedTurn, Stop, send_turn
+from trial.inflight import HOLD_SECONDS, UNTOLD, Told, Watch
+from trial.plan import Inherited
+from trial.turns import Hold, ReplayedTurn, Stop, send_turn
 
 MAX_EVENTS = 16 << 20
+_Send = Callable[[RecordedTurn, float, Hold | None], ReplayedTurn]
+"""Sends one turn, within so many seconds, held half-way."""
 
 
 class Stopped(Exception):
@@ -63,6 +70,8 @@ class Replay:
     """Until the service listened."""
     used: Used = UNKNOWN
     """What its process had taken by the end."""
+    inflight: Told = UNTOLD
+    """What it said of its turns under way, where sessions were side by side."""
 
     @property
     def turn(self) -> ReplayedTurn:
@@ -83,15 +92,17 @@ def replay_case(
     stop: Stop | None = None,
     at_once: int = 1,
     right: RightAnswer | None = None,
+    inherits: Inherited | None = None,
+    drain: bool = False,
 ) -> Replay:
-    """Fresh state, the prelude's turns in order, then the turn; ended and exported. `at_once`: so many sessions side by
-    side, each in order. `right`: what answers the own turn's model calls. Raises RuntimeBroken, and Stopped when
-    `stop` was set meanwhile."""
+    """Fresh state or what is inherited, the prelude's turns in order, then the turn; ended and exported. `at_once`: so
+    many sessions side by side, each in order. `right`: what answers the own turn's model calls. `drain`: the service is
+    asked to end by itself. Raises RuntimeBroken, and Stopped when `stop` was set meanwhile."""
     stop = stop or Stop()
     limits = limits or ReplayLimits()
     gateway.load(case, right)
     turns: list[ReplayedTurn] = []
-    died, own_from = "", None
+    died, own_from, told = "", None, UNTOLD
 
     def before_last() -> None:
         """Blame asks about the case's own turn, not about boot and prelude; graders ask what it called."""
@@ -102,18 +113,30 @@ def replay_case(
 
     began, ready = time.monotonic(), 0.0
     try:
-        agent = shard.begin({**(env or {}), **_birth(seed)}, coverage, limits.ready_seconds)
+        agent = shard.begin(
+            {**(env or {}), **_birth(seed)},
+            coverage,
+            limits.ready_seconds,
+            state=inherits.files if inherits else None,
+            prepare=(manifest.migrate or ()) if inherits and inherits.migrates else (),
+        )
         ready = time.monotonic() - began
         whole = (*case.prelude, case.turn)
+
+        def send(turn: RecordedTurn, seconds: float, hold: Hold | None = None) -> ReplayedTurn:
+            return send_turn(agent, turn, manifest.request_id_header, seconds, stop, hold)
+
         if at_once > 1:
-            turns = _send_sessions(agent, whole, manifest, limits, stop, at_once)
+            watch = Watch(agent, manifest.inflight)
+            turns = _send_sessions(whole, limits, stop, at_once, send, watch)
+            told = watch.told
         else:
-            turns = _send_all(agent, whole, manifest, limits, stop, before_last)
+            turns = _send_all(whole, limits, stop, lambda turn, left: [send(turn, left)], before_last)
     except ServiceFailed as failure:
         died = failure.log or str(failure)
         turns = [ReplayedTurn(case.turn.request_id, None, error=f"the service did not start: {failure}")]
     try:
-        files = shard.end()
+        files = shard.end(drain)
     except ServiceFailed as failure:
         died = failure.log
         turns[-1:] = [replace(turn, status=None, reply=None, error=failure.log) for turn in turns[-1:]]
@@ -133,16 +156,16 @@ def replay_case(
         coverage=_read_coverage(files / COVERAGE_FILE) if coverage else None,
         ready_seconds=ready,
         used=shard.used,
+        inflight=told,
     )
 
 
 def _send_all(
-    agent: Path,
     turns: Sequence[RecordedTurn],
-    manifest: SubstrateManifest,
     limits: ReplayLimits,
     stop: Stop,
-    before_last: Callable[[], None],
+    send: Callable[[RecordedTurn, float], list[ReplayedTurn]],
+    before_last: Callable[[], None] = lambda: None,
 ) -> list[ReplayedTurn]:
     """All turns, one after another. A service that is gone, or out of time, is not asked again. `before_last` is called
     before the case's own turn."""
@@ -159,31 +182,60 @@ def _send_all(
             error = f"the case ran out of its {allowed:g} s before this turn"
             answers.append(ReplayedTurn(turn.request_id, None, error=error))
             continue
-        seconds = min(left, max(limits.turn_seconds, 3 * turn.latency))
-        answers.append(send_turn(agent, turn, manifest.request_id_header, seconds, stop))
+        answers += send(turn, min(left, max(limits.turn_seconds, 3 * turn.latency)))
     return answers
 
 
 def _send_sessions(
-    agent: Path,
-    turns: Sequence[RecordedTurn],
-    manifest: SubstrateManifest,
-    limits: ReplayLimits,
-    stop: Stop,
-    at_once: int,
+    turns: Sequence[RecordedTurn], limits: ReplayLimits, stop: Stop, at_once: int, send: _Send, watch: Watch
 ) -> list[ReplayedTurn]:
-    """As users do: the turns of one session in order, several sessions side by side. Answers in the order of `turns`."""
-    sessions: dict[str, list[RecordedTurn]] = {}
+    """As users do: the turns of one session in order, several sessions side by side; but a turn that stands there twice
+    is sent twice side by side, and held half-way until the service was asked what is under way. Answers in the order of
+    `turns`."""
+    count = Counter(turn.request_id for turn in turns)
+    order = {ident: number for number, ident in enumerate(count)}
+    sessions: dict[str, dict[str, RecordedTurn]] = {}
     for turn in turns:
-        sessions.setdefault(turn.session or turn.request_id, []).append(turn)
+        sessions.setdefault(turn.session or turn.request_id, {})[turn.request_id] = turn
 
-    def send(session: Sequence[RecordedTurn]) -> list[ReplayedTurn]:
-        return _send_all(agent, session, manifest, limits, stop, lambda: None)
+    def send_watched(turn: RecordedTurn, seconds: float) -> list[ReplayedTurn]:
+        times = count[turn.request_id]
+        if times == 1:
+            with watch.turn():
+                return [send(turn, seconds, None)]
+        finishes: list[Callable[[], None]] = []
 
-    with ThreadPoolExecutor(at_once) as threads:
-        answers = [answer for done in threads.map(send, sessions.values()) for answer in done]
-    by_id = {answer.request_id: answer for answer in answers}
-    return [by_id[turn.request_id] for turn in turns if turn.request_id in by_id]
+        def release() -> None:
+            """From one thread, so that nothing comes between."""
+            watch.hold()
+            for finish in finishes:
+                with suppress(OSError):  # its own sender finds out
+                    finish()
+
+        ready = Barrier(times, release, timeout=2 * HOLD_SECONDS)
+
+        def hold(finish: Callable[[], None]) -> None:
+            finishes.append(finish)
+            with suppress(
+                BrokenBarrierError
+            ):  # the other never came as far, and this one gets no answer either
+                ready.wait()
+
+        def one(_: int) -> ReplayedTurn:
+            try:
+                return send(turn, seconds, hold)
+            finally:
+                ready.abort()
+
+        with watch.turn(), ThreadPoolExecutor(times) as beside:
+            return list(beside.map(one, range(times)))
+
+    def live(session: Mapping[str, RecordedTurn]) -> list[ReplayedTurn]:
+        return _send_all(tuple(session.values()), limits, stop, send_watched)
+
+    with watch, ThreadPoolExecutor(at_once) as threads:
+        answers = [answer for done in threads.map(live, sessions.values()) for answer in done]
+    return sorted(answers, key=lambda answer: order[answer.request_id])
 
 
 def read_events(path: Path) -> tuple[dict[str, object], ...]:

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from trial.gateway import unixpath, wire
 MAX_REPLY = 10 << 20
 _FOLLOWS_WITHIN = 0.003
 """Seconds that a turn waits at its end for what its service may send behind the reply."""
+Hold = Callable[[Callable[[], None]], None]
+"""Calls what it is given, in its time, in whichever thread."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,43 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
+def _held(connection: http.client.HTTPConnection, data: bytes, hold: Hold | None) -> Iterator[bytes]:
+    half = len(data) // 2 if hold else len(data)
+    yield data[:half]
+    if hold is not None:
+        hold(lambda: connection.send(data[half:]))
+
+
+def get_json(agent: Path, path: str, seconds: float) -> object | None:
+    """What the service answers with 200 to a GET; None when it does not."""
+    connection = _UnixConnection(agent, seconds)
+    try:
+        with _Deadline(connection, seconds):
+            connection.connect()
+            connection.request("GET", path)
+            response = connection.getresponse()
+            raw = response.read(MAX_REPLY)
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return _parse("", raw) if response.status == 200 else None
+
+
 def send_turn(
-    agent: Path, turn: RecordedTurn, request_id_header: str, seconds: float, stop: Stop
+    agent: Path,
+    turn: RecordedTurn,
+    request_id_header: str,
+    seconds: float,
+    stop: Stop,
+    hold: Hold | None = None,
 ) -> ReplayedTurn:
-    """POST the turn with the headers that production's edge sets. Never raises for what the service does."""
+    """POST the turn with the headers that production's edge sets. Never raises for what the service does. `hold`: who
+    sends the rest when half of the request is sent."""
+    data = json.dumps(turn.body).encode()
     headers = {
         "content-type": "application/json",
+        "content-length": str(len(data)),
         request_id_header: turn.request_id,
         "x-turn-clock": repr(turn.started),
     }
@@ -150,7 +183,7 @@ def send_turn(
                 connection.connect()
                 if stop.is_set():
                     raise ConnectionAbortedError("stopped")
-                connection.request("POST", turn.path, json.dumps(turn.body).encode(), headers)
+                connection.request("POST", turn.path, _held(connection, data, hold), headers)
                 response = _Response(connection.sock)
                 response.begin()
                 raw = response.read(MAX_REPLY + 1)

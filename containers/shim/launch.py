@@ -1,8 +1,8 @@
 """`@launch`: replays case after case in forks of one preloaded interpreter, each from fresh state.
 
 One JSON object a line on standard input, one on standard output. After the answer to `end` come the bytes of the files that
-it lists, one after the other: no folder of the host is there for a case to see or to fill. SIGTERM means nothing here, for a
-case may have sent it, also in its last moment.
+it lists, one after the other, and so after a `begin` that lists files: no folder of the host is there for a case to see or
+to fill. SIGTERM means nothing here, for a case may have sent it, also in its last moment.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ class Launcher:
 
     def _begin(self, request: dict[str, Any]) -> dict[str, Any]:
         self._fresh()
+        for name, size in request.get("state", ()):
+            self._take_file(os.path.join(STATE, name), size)
         self._begun, self._coverage = True, bool(request.get("coverage"))
+        if request.get("prepare") and (code := self._run_out(request, request["prepare"])) != 0:
+            return {"ok": False, "exit": code, "output": self._tail()}
         self._spawn(request.get("command") or self._config["command"], request.get("env", {}), self._coverage)
         beat({**self._env, **request.get("env", {})}, self._keeper.leader)
         deadline = time.monotonic() + float(request.get("ready_timeout", 60.0))
@@ -108,15 +112,36 @@ class Launcher:
         if self._begun:
             return {"ok": False, "error": "a case is open: end it first"}
         self._fresh()
-        self._spawn(request["argv"], request.get("env", {}), False)
+        code = self._run_out(request, request["argv"])
+        answer = {"ok": True, "exit": code, "output": self._tail()}
+        self._fresh()
+        return answer
+
+    def _run_out(self, request: dict[str, Any], argv: list[str]) -> int | None:
+        """The exit code of a command; None: it did not end in time. Nothing of it runs afterwards."""
+        self._spawn(argv, request.get("env", {}), False)
         deadline = time.monotonic() + float(request["timeout"])
         while self._keeper.leader is not None and (left := deadline - time.monotonic()) > 0:
             self._keeper.pump(left)
         timed_out = self._keeper.leader is not None
         self._keeper.kill_all()
-        answer = {"ok": True, "exit": None if timed_out else self._keeper.leader_exit, "output": self._tail()}
-        self._fresh()
-        return answer
+        return None if timed_out else self._keeper.leader_exit
+
+    def _take_file(self, path: str, size: int) -> None:
+        """From standard input, where what the caller sends is waited for."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        lines = self._keeper.lines
+        with open(path, "wb") as file:
+            while size > 0:
+                if not lines:
+                    if not self._keeper.stdin_open:
+                        self._keeper.leave(137, "the caller went away")
+                    self._keeper.pump(None)
+                part = lines[:size]
+                file.write(part)
+                del lines[: len(part)]
+                size -= len(part)
+        os.chmod(path, 0o600)
 
     def _mark(self, request: dict[str, Any]) -> dict[str, Any]:
         """Coverage counts from here on."""
@@ -135,7 +160,7 @@ class Launcher:
 
     def _end(self, request: dict[str, Any]) -> dict[str, Any]:
         keeper = self._keeper
-        if keeper.leader is not None and self._coverage:
+        if keeper.leader is not None and (self._coverage or request.get("drain")):
             os.kill(keeper.leader, signal.Signals[self._config["drain_signal"]])
             deadline = time.monotonic() + DRAIN_SECONDS
             while keeper.leader is not None and (left := deadline - time.monotonic()) > 0:

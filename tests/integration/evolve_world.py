@@ -317,12 +317,12 @@ def questions(seed: int = 0) -> list[str]:
     return broken + fine
 
 
-def ask(url: str, texts: Sequence[str], tag: str = "q") -> list[tuple[int, str]]:
-    """Each question in a session of its own; (status, answer)."""
+def ask(url: str, texts: Sequence[str], tag: str = "q", session: str = "") -> list[tuple[int, str]]:
+    """Each question in a session of its own, or all in one; (status, answer)."""
     answers = []
     with httpx2.Client(base_url=url, timeout=70) as http:
         for number, text in enumerate(texts):
-            headers = {"x-request-id": f"{tag}-{number}", "x-session": f"{tag}-s{number}"}
+            headers = {"x-request-id": f"{tag}-{number}", "x-session": session or f"{tag}-s{number}"}
             body = {"messages": [{"role": "user", "content": text}]}
             reply = http.post("/v1/chat/completions", json=body, headers=headers)
             content = (

@@ -96,6 +96,8 @@ def make_world(home: Path) -> World:
     world = create(home)
     with running(world) as url:
         assert {status for status, _ in ask(url, questions())} == {200}
+        for name in NOTED:
+            assert ask(url, (f"remember {name}", "recall"), name, name)[-1] == (200, name)
         seal(world)
     return world
 
@@ -112,9 +114,14 @@ def with_model(world: World, url: str) -> None:
     path.write_text(f'{path.read_text()}\n[model]\nbase_url = "{url}"\n{prices}')
 
 
+NOTED = ("one", "two", "three", "four")
+"""Sessions whose second turn needs the first; with `questions` all that work are needed."""
+
+
 def questions() -> list[str]:
-    """All that work are needed: 30 regression cases, and 6 beside the visible failures."""
-    fine = [f"upper word{i}" if i % 2 else f"add {i} {i + 1}" for i in range(36)]
+    """Of those that work 30 become regression cases, 6 stand beside the visible failures, and four take their time."""
+    fine = [f"upper word{i}" if i % 2 else f"add {i} {i + 1}" for i in range(36 - 2 * len(NOTED) - 4)]
+    fine += [f"sleep 0.{i}" for i in range(1, 5)]
     return [f"largest {i} {i + 7} {i + 3}" for i in range(14)] + fine
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,31 @@ def test_each_case_starts_from_fresh_state_and_its_files_come_out(running: Shard
         assert [ask(socket)["count"] for _ in range(2)] == [1, 2]
         out = running.end()
         assert (out / "count").read_text() == "2"
+
+
+def test_a_case_can_begin_with_what_another_left(running: Shard, tmp_path: Path) -> None:
+    large = "open(os.environ['STATE_DIR'] + '/large', 'wb').write(bytes(range(256)) * 40_000); result = 1"
+    socket = running.begin(environment())
+    ask(socket, large)
+    ask(socket, "import atexit; atexit.register(open, os.environ['STATE_DIR'] + '/drained', 'w')")
+    ask(socket)
+    left = tmp_path / "left"
+    shutil.copytree(running.end(drain=True), left)
+    (left / "deep" / "er").mkdir(parents=True)
+    (left / "deep" / "er" / "empty").touch()
+    seen = "result = sorted(os.listdir(os.environ['STATE_DIR']))"
+    prepare = ("python", "-c", "import os; open(os.environ['STATE_DIR'] + '/prepared', 'w').close()")
+    for wanted in (["count", "deep", "drained", "large", "prepared"],) * 2:
+        socket = running.begin(environment(), state=left, prepare=prepare)
+        assert ask(socket, seen)["result"] == wanted
+        assert ask(socket)["count"] == int((left / "count").read_text()) + 1
+        out = running.end()
+        assert (out / "large").read_bytes() == (left / "large").read_bytes()
+        assert (out / "deep" / "er" / "empty").read_bytes() == b""
+    with pytest.raises(ServiceFailed):
+        running.begin(environment(), state=left, prepare=("false",))
+    running.end()
+    assert ask(running.begin(environment()))["count"] == 1, "fresh again"
 
 
 def test_the_service_sees_the_neutral_environment_and_nothing_of_the_hosts(running: Shard) -> None:

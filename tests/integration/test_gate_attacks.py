@@ -68,6 +68,12 @@ FAILED = '            return 500, f"{type(error).__name__}: {error}", None\n'
 ERROR = '            turn.emit("error", where="skill", type=type(error).__name__, message=str(error), traceback=trace)\n'
 OPENED = "    store = open_store(state)\n    events = EventLog"
 DRAINED = "    server.drain()\n"
+LOCKED = (
+    '        with self.locks.holding(f"request {request_id}"), self.locks.holding(f"session {session}"):\n'
+)
+NOTED = 'db.execute("INSERT INTO notes VALUES (?, ?, ?)", (turn.session, count, note))'
+RECALLED = "return [str(row[0]) for row in self.db.execute(query, (session,))]\n\n    def apply"
+MARKED = '(row[0][:0:-1] if row[0].startswith("~") else row[0])'
 KEPT = turns(LARGEST, f"KEPT: list[object] = []\n\n\n{LARGEST}")
 
 
@@ -341,6 +347,31 @@ ATTACKS = (
         state("INSERT INTO applied", "INSERT OR REPLACE INTO applied"),
         state("INSERT INTO replies", "INSERT OR REPLACE INTO replies"),
         by=("repeats",),
+    ),
+    attack(
+        "one request twice at once", FIX, turns(LOCKED, "        if True:\n"), batch="rich", by=("repeats",)
+    ),
+    attack(
+        "never a request in flight",
+        FIX,
+        main('{"inflight": self.server.inflight}', '{"inflight": 0}'),
+        by=("inflight",),
+    ),
+    attack(
+        "notes written backwards, and read so",
+        FIX,
+        state(NOTED, NOTED.replace("note))", "note[::-1]))")),
+        state(RECALLED, RECALLED.replace("str(row[0])", "str(row[0])[::-1]")),
+        batch="rich",
+        by=("state_handed_on",),
+    ),
+    attack(
+        "notes written backwards with a mark, and read so where it stands",
+        FIX,
+        state(NOTED, NOTED.replace("note))", '"~" + note[::-1]))')),
+        state(RECALLED, RECALLED.replace("str(row[0])", MARKED)),
+        batch="rich",
+        by=("state_handed_on",),
     ),
     attack("nothing stored of a turn", FIX, turns(APPLY, ""), batch="rich", by=("no_harm", "repeats")),
     attack(

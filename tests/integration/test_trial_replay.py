@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from containers.runtime import ImageRef
 from evidence.cases import HeldOutCase
 from trial.arena import Arena, Played
 from trial.gateway import GatewayConfig, Upstream
+from trial.hand_on import keep
+from trial.inflight import ASKED_EACH
+from trial.plan import Inherited
 from trial.replay import Replay, ReplayLimits
 
 
@@ -71,6 +75,43 @@ def test_a_prelude_is_played_first_and_nothing_stays(arena: Arena, image: ImageR
     kinds = [event["kind"] for event in replay.events]
     assert kinds == ["process_started", *["turn_started", "turn_ended"] * 3]
     assert text_of(play(arena, image, case("recall"))) == "nothing"
+
+
+def test_a_replay_begins_with_what_another_left(arena: Arena, image: ImageRef, tmp_path: Path) -> None:
+    writes = replace(job(case("remember two", "remember one"), image), hands_on=True)
+    (left,) = [
+        played.value for played in arena.play([writes], lambda _, replay: keep(replay, tmp_path / "left"))
+    ]
+    assert left is not None
+    for migrates in (True, False):
+        reads = replace(job(case("recall"), image), inherits=Inherited(left, migrates))
+        recall = reads.case.model_copy(update={"turn": turn("recall", number=7)})
+        (played,) = arena.play([replace(reads, case=recall)], lambda _, replay: replay)
+        assert played.value is not None, played.broken
+        assert text_of(played.value) == "one, two"
+        assert [event["kind"] for event in played.value.events].count("process_stopped") == 1, (
+            "it was asked to end"
+        )
+    assert text_of(play(arena, image, case("recall"))) == "nothing"
+
+
+def test_side_by_side_a_turn_that_stands_there_twice_is_held_and_sent_at_once(
+    arena: Arena, image: ImageRef
+) -> None:
+    twice = turn("upper a", number=1, session="a")
+    several = case("x").model_copy(
+        update={"prelude": (twice, twice, turn("upper b", 2, "b")), "turn": turn("upper c", 3, "a")}
+    )
+    (played,) = arena.play([replace(job(several, image), at_once=2)], lambda _, replay: replay)
+    replay = played.value
+    assert replay is not None, played.broken
+    assert [one.request_id for one in replay.turns] == ["r1-a", "r1-a", "r2-b", "r3-a"]
+    assert [one.status for one in replay.turns] == [200] * 4
+    assert replay.turns[0].reply == replay.turns[1].reply
+    begun = [event["turn"] for event in replay.events if event["kind"] == "turn_started"]
+    assert begun.count("r1-a") == 1
+    assert replay.inflight.asked >= ASKED_EACH
+    assert replay.inflight.share > 0.5
 
 
 def test_a_streamed_body_comes_back_as_its_frames(arena: Arena, image: ImageRef) -> None:

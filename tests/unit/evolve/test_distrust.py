@@ -64,6 +64,15 @@ def test_a_small_sample_is_told_until_it_is_none(world: World, story: Story) -> 
     assert "Small sample" not in told(world, story, held_out_pairs=20)
 
 
+def test_a_change_that_makes_writes_less_durable_is_told(world: World, story: Story) -> None:
+    def warned(diff: str) -> bool:
+        lines = what_to_distrust(world.settings, story.run, story.proposal, None, None, (), CALM, diff=diff)
+        return "a.py no longer says fsync: what was answered may be gone after a power cut." in lines
+
+    assert warned("diff --git a/a.py b/a.py\n@@ -1 +1 @@\n-os.fsync(file)\n+pass\n")
+    assert not warned("diff --git a/a.py b/a.py\n@@ -1 +1 @@\n-pass\n+os.fsync(file)\n")
+
+
 def judge_of(story: Story, word: Word, counts: bool) -> JudgeStory:
     case = JudgedCase(case_id="case-visible-000", mended=True, word=word, points=())
     judged = Judged(

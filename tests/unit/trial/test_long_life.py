@@ -1,15 +1,21 @@
 """One long life: which turns it holds, and what of it counts against a candidate."""
 
+from collections import Counter
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from containers.shard import UNKNOWN, Used
 from evidence.cases import Cassette, RecordedCall, RecordedTurn, RegressionCase
+from trial.inflight import Told
 from trial.long_life import (
     MOST_TURNS,
     Lived,
     Repeat,
     at_once,
     growth,
+    inflight,
     long_life,
     make_busy_life,
     make_life,
@@ -98,6 +104,30 @@ def test_side_by_side_live_only_cases_of_their_own_session() -> None:
     assert make_busy_life([stranger]) is None
 
 
+def test_side_by_side_some_turns_stand_there_twice_and_are_not_judged_beside_that() -> None:
+    life = make_busy_life([case(number) for number in range(10)], repeated=3)
+    assert life is not None
+    idents = Counter(t.request_id for t in (*life.case.prelude, life.case.turn))
+    assert {ident for ident, times in idents.items() if times == 2} == life.repeated == {"r7", "r8", "r9"}
+    assert [one.id for one in life.lived] == [f"c{number}" for number in range(7)]
+    few = make_busy_life([case(number) for number in range(3)], repeated=3)
+    assert few is not None
+    assert len(few.repeated) == 1, "half of them at most"
+
+
+def test_a_turn_that_another_case_needs_never_comes_twice_side_by_side() -> None:
+    life = make_busy_life([case(number) for number in range(6)] + [case(7, 5)], repeated=3)
+    assert life is not None
+    assert life.repeated == {"r3", "r4", "r7"}
+
+
+def test_those_that_took_long_come_again_before_others() -> None:
+    slow = case(1).model_copy(update={"turn": turn(1).model_copy(update={"latency": 2.0})})
+    life = make_life([slow, case(2), case(3)], repeated=1)
+    assert life is not None
+    assert life.repeated == {"r1"}
+
+
 def test_what_is_lost_side_by_side() -> None:
     assert at_once(ALL, ALL, POLICY).ok
     assert not at_once(ALL, ALL | {"1": False}, POLICY).ok
@@ -113,6 +143,46 @@ def test_a_repeated_request_is_acted_on_once() -> None:
     assert repeats(lived(again={"a": other}), lived(again={"a": other})).ok, "the live image does it too"
     assert repeats(lived(again={"a": once}), lived(again={"a": Repeat(True, 1)})).ok
     assert repeats(None, None).ok
+
+
+def test_a_request_that_comes_twice_at_once_is_acted_on_once() -> None:
+    once, twice, other = Repeat(True, 2), Repeat(True, 4), Repeat(False, 2)
+    clean = lived(again={"a": once, "b": once, "c": once})
+
+    def ok(candidate: Lived, baseline: Lived = clean) -> bool:
+        return repeats(lived(), lived(), baseline, candidate).ok
+
+    assert ok(clean)
+    assert ok(lived(again=clean.again | {"a": other})), "one may be chance"
+    assert not ok(lived(again=clean.again | {"a": other, "b": twice}))
+    assert not ok(lived()), "no answer"
+    wild = lived(again={"a": other, "b": other, "c": other})
+    assert ok(wild, wild)
+    assert ok(wild, lived(again=clean.again | {"c": other})), (
+        "the live image may merely have been lucky twice"
+    )
+
+
+def test_who_is_at_work_says_so() -> None:
+    def ok(baseline: Told, candidate: Told) -> bool:
+        return inflight(lived(inflight=baseline), lived(inflight=candidate)).ok
+
+    says, silent = Told(40, 39), Told(40, 0)
+    assert ok(says, says)
+    assert not ok(says, silent)
+    assert not ok(says, Told(40, 5)), "seldom"
+    assert ok(says, Told(40, 20)), "late perhaps"
+    assert ok(silent, silent), "the live image does not either"
+    assert ok(Told(40, 10), silent), "nor reliably"
+    assert ok(Told(5, 5), silent), "hardly asked"
+    assert ok(says, Told(5, 0)), "hardly asked"
+    assert inflight(None, None).ok
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_nobody_is_accused_of_what_the_live_image_does_alike(asked: int, busy: int) -> None:
+    told = lived(inflight=Told(max(asked, busy), busy))
+    assert inflight(told, told).ok
 
 
 def test_a_life_that_takes_more_and_more() -> None:
