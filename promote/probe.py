@@ -65,16 +65,17 @@ def alive(path: Path, manifest: SubstrateManifest, timeout: float = 5.0) -> bool
 
 
 def beats(run_dir: Path, live: Live) -> bool:
-    """Whether PID 1 of exactly this start writes heartbeats now: the stamp must move while we look."""
-    first = _beat(run_dir, live)
+    """Whether PID 1 of exactly this start writes heartbeats now: the stamp must move while we look. On a busy machine the
+    service may be ready before the first one is written."""
+    stamps: set[float] = set()
     end = time.monotonic() + _BEAT_WINDOW
-    while first is not None and time.monotonic() < end:
-        time.sleep(_POLL)
-        second = _beat(run_dir, live)
-        if second is None:
-            return False
-        if second != first:
+    while time.monotonic() < end:
+        stamp = _beat(run_dir, live)
+        if stamp is not None:
+            stamps.add(stamp)
+        if len(stamps) == 2:
             return True
+        time.sleep(_POLL)
     return False
 
 
