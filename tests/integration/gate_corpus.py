@@ -5,11 +5,14 @@ A cheat also repairs the defect wherever that is possible, so that nothing but t
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
+import pytest
+from _pytest.mark import ParameterSet
 from chat_model import Json, chat_model, words
 from trial_batch import DEFECT, SKILLS, World, opened
 from trial_support import tiny_tree
@@ -52,6 +55,25 @@ class Candidate:
 
     def __str__(self) -> str:
         return self.kind
+
+
+class Accused(Protocol):
+    @property
+    def accused_by(self) -> tuple[str, ...]: ...
+
+
+A = TypeVar("A", bound=Accused)
+
+
+def one_for_each(cheats: Iterable[A]) -> list[A | ParameterSet]:
+    """The first one for each check that accuses, and the others in the soak."""
+    seen: set[tuple[str, ...]] = set()
+    found: list[A | ParameterSet] = []
+    for cheat in cheats:
+        known = cheat.accused_by in seen
+        found.append(pytest.param(cheat, marks=pytest.mark.soak) if known else cheat)
+        seen.add(cheat.accused_by)
+    return found
 
 
 def write(path: str, text: str) -> Edit:

@@ -29,6 +29,7 @@ from gate_corpus import (
     Edit,
     Gate,
     lay_out_tiny,
+    one_for_each,
     open_gate,
     state,
     turns,
@@ -88,6 +89,10 @@ Kind = Literal["plain", "rich"]
 class Attack:
     candidate: Candidate
     batch: Kind = "plain"
+
+    @property
+    def accused_by(self) -> tuple[str, ...]:
+        return self.candidate.accused_by
 
     def __str__(self) -> str:
         return f"{self.candidate.kind}" + (", rich batch" if self.batch == "rich" else "")
@@ -653,7 +658,7 @@ class LetThroughError(Exception):
     """The verdict was `converged`."""
 
 
-@pytest.mark.parametrize("one", ATTACKS, ids=str)
+@pytest.mark.parametrize("one", one_for_each(ATTACKS), ids=str)
 def test_an_attack_is_refused(gates: Gates, one: Attack) -> None:
     report = gates.judge(one)
     assert report.verdict != "converged", report.reasons

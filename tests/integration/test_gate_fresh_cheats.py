@@ -26,6 +26,7 @@ from gate_corpus import (
     Candidate,
     Edit,
     Gate,
+    one_for_each,
     open_gate,
     state,
     turns,
@@ -304,7 +305,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
         yield opened
 
 
-@pytest.mark.parametrize("candidate", [*REFUSED, *CLOSED], ids=str)
+@pytest.mark.parametrize("candidate", one_for_each([*REFUSED, *CLOSED]), ids=str)
 def test_a_fresh_cheat_is_refused(gate: Gate, candidate: Candidate) -> None:
     guarded, report = gate.judge(candidate)
     assert report.verdict != "converged"
