@@ -152,11 +152,19 @@ class DrawnArena:
             calls=0,
             answered_calls={},
             asked=frozenset(),
+            for_client=frozenset(),
+            offered=frozenset(),
+            charged=0,
+            spent=0,
+            size=0,
         )
         return trial, seen
 
     def _lived(self, job: Job) -> Lived:
-        turns = {turn.request_id for turn in (*job.case.prelude, job.case.turn)}
+        sent = Counter(turn.request_id for turn in (*job.case.prelude, job.case.turn))
+        turns = [
+            name for name, times in sent.items() if times == 1 or job.at_once == 1
+        ]  # twice at once: not judged
         passed = {name: self._passes(job.digest, name) for name in sorted(turns, key=int)}
         return Lived(passed, dict.fromkeys(passed, SECONDS), again={}, state_bytes=0, used=UNKNOWN)
 
