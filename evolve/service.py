@@ -172,6 +172,7 @@ def promoter_config(settings: Settings) -> PromoterConfig:
         environment=service_environment(settings),
         **_consent(settings.consent),
         disk=Disk(spare_bytes=settings.swap.disk_reserve_bytes),
+        live=settings.live,
         hooks=settings.swap.hooks,
     )
 

@@ -23,7 +23,7 @@ from containers.docker_options import DockerOptions
 from evidence.split import SealPolicy
 from evolve.errors import BadInput
 from evolve.webhooks.address import is_public, literal
-from promote.settings import Hook
+from promote.settings import Hook, LiveLimits
 from promote.wire import complaint
 from trial.graders.config import GraderConfig
 from trial.measure import VerdictPolicy
@@ -391,6 +391,7 @@ class Settings(BaseSettings):
     coders: dict[str, CoderSection] = Field(default_factory=dict)
     """External coders by name: coding CLIs and other commands."""
     guard: GuardSection = GuardSection()
+    live: LiveLimits = LiveLimits()
     swap: SwapSection = SwapSection()
     consent: ConsentSection = ConsentSection()
     webhooks: tuple[WebhookSection, ...] = ()

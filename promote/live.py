@@ -8,7 +8,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from containers.runtime import ImageRef, Instance, InstanceSpec, Limits, Mount, Runtime, RuntimeBroken
@@ -37,6 +37,7 @@ class Surroundings:
     logs: Path
     gateway_dir: Path | None
     environment: Mapping[str, str]
+    limits: Limits = field(default_factory=Limits)
 
 
 class Instances:
@@ -115,7 +116,7 @@ class Instances:
                 Mount(self.around.gateway_dir or self._folder("no-gateway"), "/run/gateway"),
             ),
             labels=labels,
-            limits=Limits(cpu_seconds=None),
+            limits=self.around.limits,
             survives_caller=True,
         )
         return self.runtime.start(ImageRef(live.digest), spec)
@@ -195,7 +196,7 @@ class Instances:
             env={**self._environment(live), "PYTHONPATH": "/app:/deps"},
             mounts=(Mount(data, "/state", writable=True),),
             labels={"evolve.role": "shadow", "evolve.service": self.around.service},
-            limits=Limits(wall_seconds=seconds),
+            limits=replace(self.around.limits, wall_seconds=seconds),
         )
         instance = self.runtime.start(ImageRef(digest), spec)
         try:

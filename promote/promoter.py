@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from containers.engine import get_runtime
-from containers.runtime import EngineUnavailable
+from containers.runtime import EngineUnavailable, Limits
 from evidence.canonical import digest
 from evidence.ledger import Ledger, LedgerBroken
 from promote.accept import Intake, Rejected
@@ -103,6 +103,12 @@ class Promoter:
             logs=config.home / "logs",
             gateway_dir=config.gateway_dir,
             environment=config.environment,
+            limits=Limits(
+                processes=config.live.processes,
+                memory_bytes=config.live.memory_mib << 20,
+                open_files=config.live.open_files,
+                file_bytes=config.live.file_mib << 20,
+            ),
         )
         self.instances = Instances(
             get_runtime(config.runtime, config.runtime_home, config.docker), self.generations, around

@@ -58,6 +58,19 @@ class Disk(_Section):
     spare_bytes: int = Field(default=1 << 30, ge=0)
 
 
+class LiveLimits(_Section):
+    """What the live instance of the service may take of its machine; so a copy of it that is tried before a swap."""
+
+    memory_mib: int = Field(default=1024, ge=64)
+    """In Docker of the whole container, else of each process."""
+    processes: int = Field(default=128, ge=8)
+    """Processes and threads together."""
+    open_files: int = Field(default=1024, ge=64)
+    """Of each process."""
+    file_mib: int = Field(default=8192, ge=1)
+    """Of any one file: a log or a database grows with every turn, and a service that can't write fails them all."""
+
+
 class Hook(_Section):
     """An operator's own check of a released image."""
 
@@ -105,6 +118,7 @@ class PromoterConfig(_Section):
     These four (people, solo, accept_inconclusive, approvers_needed) are read anew before each judgement."""
     timing: Timing = Timing()
     disk: Disk = Disk()
+    live: LiveLimits = LiveLimits()
     hooks: tuple[Hook, ...] = ()
 
     @model_validator(mode="after")

@@ -102,6 +102,8 @@ class Rig:
     inbox: bool = False
     """The promoter knows of an ingress, whose database is `inbox_file`."""
     promoter_env: dict[str, str] = field(default_factory=dict)
+    file_mib: int = 256
+    """Of any one file of the live instance: soon reached by what eats the disk, and by a hundred thousand turns, too."""
 
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.generate()
@@ -156,6 +158,7 @@ class Rig:
                     "solo": self.solo,
                     "timing": {**timing, "drain_seconds": 4.0, "stop_grace": 4.0, **self.timing},
                     "disk": {"spare_bytes": 1 << 20},
+                    "live": {"file_mib": self.file_mib},
                     "hooks": self.hooks,
                     "inbox": str(self.inbox_file) if self.inbox else None,
                 }

@@ -16,6 +16,7 @@ from promote_rig import Images, Rig, make_approval, rig_in, until
 from promote_traffic import Traffic
 from promote_trial import BROKEN, FORWARD, Overlap, Plan, Trial
 
+from containers.runtime import Limits
 from evidence.canonical import canonical_json, digest, new_id
 from evidence.ledger import Ledger
 from promote.accept import Intake, Rejected
@@ -292,6 +293,23 @@ def test_a_lossy_schema_is_refused_unless_it_was_approved_as_lossy(
         check(desk.instances, base, target, approved, snapshot, Timing())
     with copied(migrated, scratch) as snapshot:
         assert check(desk.instances, base, target, "lossy", snapshot, Timing()) == "lossy"
+
+
+@pytest.mark.parametrize(("file_bytes", "ends"), [(2 << 20, 0), (1 << 20, 1)])
+def test_a_state_that_outgrows_its_limit_is_seen_on_a_copy(
+    rig: Rig, tmp_path: Path, file_bytes: int, ends: int
+) -> None:
+    limits = Limits(file_bytes=file_bytes)
+    around = Surroundings(rig.service, rig.home / "run", rig.home / "logs", None, {}, limits)
+    (tmp_path / "copy" / "data").mkdir(parents=True)
+    grows = (
+        "python",
+        "-c",
+        "open('/state/log', 'wb', buffering=0).write(bytes(2 << 20)) == 2 << 20 or exit(1)",
+    )
+    instances = Instances(rig.runtime, Generations(rig.home / "state"), around)
+    found, said = instances.run_on(rig.images.digest("base"), grows, tmp_path / "copy" / "data", 30.0)
+    assert found == ends, said
 
 
 def _beat(run: Path, live: Live, stamp: float, **changes: object) -> None:

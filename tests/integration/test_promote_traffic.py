@@ -82,7 +82,7 @@ def start_alone(folder: Path) -> float:
 
 def campaign(folder: Path, edge_kind: EdgeKind, **size: int) -> Outcome:
     images = Images(folder / "images")
-    with rig_in(folder / "rig", images, edge_kind=edge_kind, timing=PATIENT) as rig:
+    with rig_in(folder / "rig", images, edge_kind=edge_kind, timing=PATIENT, file_mib=8192) as rig:
         rig.install()
         outcome = run(rig, folder, **size)
     print(json.dumps(outcome.figures, indent=1))

@@ -41,6 +41,14 @@ def test_a_models_key_is_read_from_its_file_and_never_told(home: Path) -> None:
         assert KEY not in product.redactor.text(f"it said {KEY} aloud")
 
 
+def test_the_promoter_is_told_what_the_live_instance_may_take(home: Path) -> None:
+    (home / FILE_NAME).write_text("[live]\nfile_mib = 12\nmemory_mib = 2048\n")
+    settings = load_settings(home)
+    write_configs(settings, load_manifest(settings.substrate_repository))
+    told = json.loads(Paths(home).config("promoter").read_text())["live"]
+    assert told == {"memory_mib": 2048, "processes": 128, "open_files": 1024, "file_mib": 12}
+
+
 def test_each_process_is_told_in_its_own_folder(home: Path) -> None:
     """In production a part sees its own folder and not the others'."""
     settings = load_settings(home)
