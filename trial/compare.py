@@ -99,8 +99,8 @@ class _Board:
             return numbers.gain_shown or worse or futile
         lost = numbers.regression_losses + numbers.regression_unknown
         most = numbers.regression_pairs + left
-        bound = stats.loss_upper_bound(lost, most, numbers.confidence)
-        return lost > 0 and bound > stats.margin_for(most, self.policy.margin, numbers.confidence)
+        bound = stats.loss_upper_bound(lost, most, self.policy.confidence)
+        return lost > 0 and bound > stats.margin_for(most, self.policy.margin, self.policy.confidence)
 
     def goes_on(self, split: Split) -> bool:
         """Is the next split worth its replays?"""
@@ -360,11 +360,10 @@ def _report(
 
 def _cannot_show(board: _Board) -> tuple[str, ...]:
     policy, cases = board.policy, board.planned["regression"]
-    confidence = stats.shared_confidence(policy.confidence, board.candidates)
     said = []
     if not board.decidable:
         needed = stats.fewest_wins(stats.threshold(policy.alpha, board.candidates))
         said.append(f"a gain: {board.planned['held_out']} held-out cases, {needed} are needed at least")
-    if (margin := stats.margin_for(cases, policy.margin, confidence)) > policy.margin:
+    if (margin := stats.margin_for(cases, policy.margin, policy.confidence)) > policy.margin:
         said.append(f"harm of less than {100 * margin:.1f} points: {cases} regression cases carry no more")
     return tuple(said)

@@ -26,7 +26,7 @@ class VerdictPolicy(Frozen):
     widest_margin: Annotated[float, Field(gt=0, lt=1)] = 0.10
     """Fewer regression cases carry only a wider margin; this is the widest that may converge."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of the bounds on lost regression cases: all of a batch's candidates together."""
+    """Of the bound on lost regression cases."""
     visible_fixed: Share = 1.0
     """Share of the visible cases that the candidate must pass."""
     invalid_share: Share = 0.1
@@ -127,7 +127,6 @@ def measure(evidence: Evidence, policy: VerdictPolicy) -> Numbers:
     pairs = {split: pair_up(evidence.trials, split) for split in REAL}
     held_out = [pair for pair in pairs["held_out"] if pair.comparable]
     visible = [pair.candidate.outcome for pair in pairs["visible"] if pair.comparable]
-    confidence = stats.shared_confidence(policy.confidence, evidence.candidates_in_batch)
     worked = [pair for pair in pairs["regression"] if pair.baseline.outcome == "pass"]
     lost = [pair.candidate.outcome for pair in worked if pair.result == "lost"]
     return Numbers(
@@ -138,9 +137,9 @@ def measure(evidence: Evidence, policy: VerdictPolicy) -> Numbers:
         regression_pairs=len(worked),
         regression_losses=lost.count("fail"),
         regression_unknown=lost.count("invalid"),
-        confidence=confidence,
-        margin=stats.margin_for(len(worked), policy.margin, confidence),
-        upper_bound=stats.loss_upper_bound(len(lost), len(worked), confidence),
+        confidence=policy.confidence,
+        margin=stats.margin_for(len(worked), policy.margin, policy.confidence),
+        upper_bound=stats.loss_upper_bound(len(lost), len(worked), policy.confidence),
         done={split: len(some) for split, some in pairs.items()},
         invalid={split: sum(not pair.valid for pair in some) for split, some in pairs.items()},
         planned=evidence.planned,

@@ -140,11 +140,6 @@ def cases_for_margin(margin: float, confidence: float = 0.95) -> int:
     return cases
 
 
-def shared_confidence(confidence: float, candidates: int = 1) -> float:
-    """Of each one's bound, when all bounds of a batch's `candidates` shall hold at `confidence` (Bonferroni)."""
-    return 1 - (1 - confidence) / candidates
-
-
 def losses_allowed(cases: int, margin: float, confidence: float = 0.95) -> int:
     """The most losses that keep the bound within the margin; -1 when not even a clean set does."""
     allowed = -1

@@ -176,7 +176,7 @@ def _loss_sentence(numbers: Numbers) -> str:
     unknown = f" and {numbers.regression_unknown} unknown" if numbers.regression_unknown else ""
     return (
         f"{numbers.regression_losses} of {numbers.regression_pairs} regression cases lost{unknown}: at most "
-        f"{100 * numbers.upper_bound:.1f} points at {100 * numbers.confidence:.4g} % confidence, "
+        f"{100 * numbers.upper_bound:.1f} points at {100 * numbers.confidence:g} % confidence, "
         f"margin {100 * numbers.margin:.1f}"
     )
 

@@ -44,7 +44,7 @@ def count(first: NDArray[np.bool_], cases: tuple[int, int, int]) -> Counted:
     worked = baseline[failing:]
     losses = (worked & ~rest[:, failing:]).sum(axis=1)
     share = rest[:, :visible].mean(axis=1)
-    harmless = [_harmless(int(lost), int(worked.sum()), len(rest)) for lost in losses]
+    harmless = [_harmless(int(lost), int(worked.sum())) for lost in losses]
     return Counted(
         won=np.cumsum(now & ~before, axis=1, dtype=np.int16),
         lost=np.cumsum(before & ~now, axis=1, dtype=np.int16),
@@ -55,10 +55,9 @@ def count(first: NDArray[np.bool_], cases: tuple[int, int, int]) -> Counted:
 
 
 @cache
-def _harmless(losses: int, worked: int, proposals: int) -> bool:
-    confidence = stats.shared_confidence(POLICY.confidence, proposals)
-    margin = stats.margin_for(worked, POLICY.margin, confidence)
-    return stats.loss_upper_bound(losses, worked, confidence) <= margin <= POLICY.widest_margin
+def _harmless(losses: int, worked: int) -> bool:
+    margin = stats.margin_for(worked, POLICY.margin, POLICY.confidence)
+    return stats.loss_upper_bound(losses, worked, POLICY.confidence) <= margin <= POLICY.widest_margin
 
 
 @cache

@@ -130,13 +130,12 @@ def acceptable(first: Sequence[Sequence[bool]], row: int, alpha: float) -> bool:
     unseen, worked = pairs[visible : visible + held_out], pairs[visible + held_out :]
     passes = sum(now for _, now in unseen)
     kept, broken = worked.count((True, True)), worked.count((True, False))
-    confidence = 1 - 0.05 / (len(first) - 1)
-    margin = max(0.03, loss_upper_bound(0, kept + broken, confidence))
+    margin = max(0.03, loss_upper_bound(0, kept + broken))
     return (
         all(mine[:visible])
         and passes / held_out >= 0.5
         and margin <= 0.1
-        and loss_upper_bound(broken, kept + broken, confidence) <= margin
+        and loss_upper_bound(broken, kept + broken) <= margin
         and gain(first, row) <= alpha
     )
 

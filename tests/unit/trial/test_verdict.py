@@ -102,16 +102,6 @@ def test_lost_regression_cases() -> None:
     assert word(evidence(regression=[("fail", "fail")] * 2 + [("pass", "pass")] * 99)) == "converged"
 
 
-def test_the_bound_on_losses_is_split_over_the_candidates_of_a_batch() -> None:
-    alone = measure(evidence(regression=[("pass", "pass")] * 99), POLICY)
-    assert (alone.confidence, alone.margin) == (0.95, 0.03)
-    four = evidence(regression=[("pass", "pass")] * 143, candidates_in_batch=4)
-    assert measure(four, POLICY).confidence == pytest.approx(0.9875)
-    assert measure(four, POLICY).margin == measure(four, POLICY).upper_bound > 0.03
-    enough = evidence(regression=[("pass", "pass")] * 144, candidates_in_batch=4)
-    assert measure(enough, POLICY).margin == 0.03
-
-
 def test_worse_on_held_out_cases_is_regressed() -> None:
     assert word(evidence(held_out=[("pass", "fail")] * 12)) == "regressed"
 
