@@ -64,7 +64,10 @@ class Peer(ABC):
         self.folder, self.gateway = Path(self._memory.name), gateway
         self.folder.chmod(0o755)
 
-    def begin(self, env: Mapping[str, str], coverage: bool = False, ready_seconds: float = 60.0) -> Path:
+    def begin(
+        self, env: Mapping[str, str], coverage: bool = False, ready_seconds: float = 60.0, **inherited: object
+    ) -> Path:
+        """`inherited`: nothing, for a peer begins each case with fresh state."""
         for name in ("state", "agent"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
             (self.folder / name).mkdir()
@@ -78,7 +81,7 @@ class Peer(ABC):
             pause = min(pause * 1.1, 0.02)
         return path
 
-    def end(self) -> Path:
+    def end(self, drain: bool = False) -> Path:
         self.kill()
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)

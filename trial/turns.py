@@ -190,6 +190,8 @@ def send_turn(
                 latency = time.monotonic() - began
                 followed = response.is_followed()
                 error = f"the reply is larger than {MAX_REPLY} bytes" if len(raw) > MAX_REPLY else ""
+            except TimeoutError:
+                error = f"no whole answer within {seconds:g} s"
             except (OSError, ValueError, http.client.HTTPException) as failure:
                 error = f"no whole answer: {type(failure).__name__} {failure}".strip()
             if deadline.passed:
