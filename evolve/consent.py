@@ -306,10 +306,7 @@ def _approval(
     candidate = Candidate.model_validate_json(blobs.get(row.candidate_blob))
     batch = SealedBatch.model_validate_json(blobs.get(candidate.batch_digest))
     report = TrialReport.model_validate_json(blobs.get(row.report_blob or ""))
-    schema, base_schema = (
-        signatures.state_schema(product.settings, commit)
-        for commit in (candidate.commit, candidate.base_commit)
-    )
+    base_schema, schema = signatures.state_schemas(product.settings, candidate)
     declared = declared_class(base_schema, schema)
     if declared == "lossy" and not accept_lossy:
         raise _needs_lossy("the live image can't read the state that this one writes")

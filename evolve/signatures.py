@@ -135,9 +135,7 @@ def standing(settings: Settings, approval: str | None, candidate: Candidate | No
         return unknown
     facts = substrate_facts(settings.substrate_repository, candidate)
     try:
-        before, after = (
-            state_schema(settings, commit) for commit in (candidate.base_commit, candidate.commit)
-        )
+        before, after = state_schemas(settings, candidate)
     except (EvolveError, ManifestError):
         return unknown
     declared = declared_class(before, after)
@@ -154,6 +152,11 @@ def standing(settings: Settings, approval: str | None, candidate: Candidate | No
 
 def has_inbox(settings: Settings) -> bool:
     return settings.inbox.port is not None
+
+
+def state_schemas(settings: Settings, candidate: Candidate) -> tuple[StateSchema, StateSchema]:
+    """Of the image that is live and of the candidate. Raises what `state_schema` does."""
+    return state_schema(settings, candidate.base_commit), state_schema(settings, candidate.commit)
 
 
 def state_schema(settings: Settings, commit: str) -> StateSchema:

@@ -195,8 +195,7 @@ class _Player:
         with closing(replays) as results:
             for played in results:
                 waiting.append(played.value or (invalid_trial(played.job, played.broken), None))
-                if self.spend is not None:
-                    board.out_of_budget = self.spend(1) or board.out_of_budget
+                self._pay(board)
                 if len(waiting) < 2:
                     continue
                 board.add(waiting)
@@ -231,8 +230,7 @@ class _Player:
         seen: dict[tuple[str, Arm], Lived] = {}
         replays = self.arena.play(jobs, lambda job, replay: lives[job.case.id][1].judge(replay, self.graders))
         for played in replays:
-            if self.spend is not None:
-                board.out_of_budget = self.spend(1) or board.out_of_budget
+            self._pay(board)
             if played.value is None:
                 return ()
             seen[lives[played.job.case.id][0], played.job.arm] = played.value
@@ -298,9 +296,13 @@ class _Player:
     def _alone(self, board: _Board, job: Job, use: Callable[[Job, Replay], T]) -> T | None:
         """What is made of one replay; None when the arena broke it."""
         [played] = self.arena.play([job], use)
+        self._pay(board)
+        return played.value
+
+    def _pay(self, board: _Board) -> None:
+        """For one replay."""
         if self.spend is not None:
             board.out_of_budget = self.spend(1) or board.out_of_budget
-        return played.value
 
     def _use(self, job: Job, replay: Replay) -> Result:
         trial = make_trial(job, replay, self.graders.grade, flags_of, self.arena.redact)

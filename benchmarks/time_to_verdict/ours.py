@@ -162,9 +162,8 @@ class DrawnArena:
 
     def _lived(self, job: Job) -> Lived:
         sent = Counter(turn.request_id for turn in (*job.case.prelude, job.case.turn))
-        turns = [
-            name for name, times in sent.items() if times == 1 or job.at_once == 1
-        ]  # twice at once: not judged
+        # What is sent twice at once is not judged.
+        turns = [name for name, times in sent.items() if times == 1 or job.at_once == 1]
         passed = {name: self._passes(job.digest, name) for name in sorted(turns, key=int)}
         return Lived(passed, dict.fromkeys(passed, SECONDS), again={}, state_bytes=0, used=UNKNOWN)
 

@@ -6,7 +6,6 @@ from sqlmodel import col, func, select
 from evidence.canonical import canonical_json
 from evidence.seal import count_verdict
 from evolve import guard, signatures, worktree
-from evolve.candidate import Candidate
 from evolve.context import RunContext
 from evolve.rollback_class import declared_class
 from evolve.stages.models import Built, Tried
@@ -30,7 +29,7 @@ def run(context: RunContext, built: Built) -> Tried:
         guard=tuple(guard.judge(changes, context.manifest, context.settings.guard)),
         seed=context.seed,
         candidates_in_batch=_candidates(context),
-        reads_back=_reads_back(context, candidate),
+        reads_back=declared_class(*signatures.state_schemas(context.settings, candidate)) != "lossy",
         policy=context.settings.verdict,
         spend=context.spend_trials,
         show=context.books.show,
@@ -39,14 +38,6 @@ def run(context: RunContext, built: Built) -> Tried:
     context.store.blobs.put(canonical_json(report))
     blob = context.store.blobs.put(TypeAdapter(list[Trial]).dump_json(trials))
     return Tried(report=report, trials_blob=blob)
-
-
-def _reads_back(context: RunContext, candidate: Candidate) -> bool:
-    before, after = (
-        signatures.state_schema(context.settings, commit)
-        for commit in (candidate.base_commit, candidate.commit)
-    )
-    return declared_class(before, after) != "lossy"
 
 
 def _candidates(context: RunContext) -> int:
