@@ -15,6 +15,8 @@ from pathlib import Path
 from evidence.ledger import sync_folder, write_durably
 
 KEEP = 3
+_ROOM = 1 << 16
+"""Bytes that a service needs at the least to come up."""
 
 
 class GenerationBroken(Exception):
@@ -76,6 +78,16 @@ class Generations:
     def own(self, generation: int, epoch: int) -> None:
         """Only the instance of this epoch may write from now on."""
         write_durably(self.ctl(generation) / ".owner", str(epoch).encode(), mode=0o644)
+
+    def writable(self) -> None:
+        """Raises OSError while the disk of the state takes nothing more."""
+        trial = self.root / ".room"
+        try:
+            write_durably(trial, bytes(_ROOM))
+        except OSError as error:
+            raise OSError(error.errno, f"the disk of the state can't be written: {error.strerror}") from None
+        finally:
+            trial.unlink(missing_ok=True)
 
     def locked(self, generation: int) -> bool:
         """Whether any process still holds this generation."""

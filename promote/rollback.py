@@ -45,11 +45,13 @@ def begin_rollback(parts: Parts, reason: str, who: str = "promoter") -> OpenSwap
 
 
 def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
-    """Drive a rollback to its end, from wherever it stands. Raises EngineUnavailable and Unreachable (the edge): no image
-    was tried then, so nothing is decided and no attempt is spent before they are back."""
+    """Drive a rollback to its end, from wherever it stands. Raises EngineUnavailable, Unreachable (the edge) and OSError
+    (the disk of the state is full): that says nothing about an image, so nothing is decided and no attempt is spent
+    before it has passed."""
     assert opened.rollback is not None
     parts.instances.writers()
     parts.edge.status()
+    parts.generations.writable()
     if opened.rollback.attempts >= MAX_ROLLBACK_ATTEMPTS:
         _quarantine(parts, opened, f"the rollback was interrupted {opened.rollback.attempts} times")
         return
@@ -70,6 +72,7 @@ def roll_back(parts: Parts, opened: OpenSwap, bake: Bake | None = None) -> None:
     except EngineUnavailable:
         raise
     except STEP_FAILED as error:
+        parts.generations.writable()
         if more.attempts < _DEATHS and _died(parts):
             roll_back(parts, _current(parts), bake)
         else:

@@ -90,8 +90,10 @@ def test_requests_of_clients_that_went_away_wait_like_all_others_and_do_not_stay
     answering.set()
     until(lambda: rig.edge.status().inflight == 0, 20.0)
     assert rig.edge.status().oldest_seconds == 0
+    until(
+        lambda: len(service.seen) == 21, 20.0
+    )  # those that HAProxy gave up may still be in the service's backlog
     service.close(path)
-    assert len(service.seen) == 21
 
 
 def test_a_client_opens_no_tunnel_and_does_not_speak_for_the_first_pass(rig: Rig, tmp_path: Path) -> None:

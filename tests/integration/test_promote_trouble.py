@@ -176,7 +176,7 @@ def test_a_full_disk_in_the_middle_of_a_clone_costs_the_swap_and_nothing_else(ri
 
         def mend() -> None:
             try:
-                until(lambda: any(row.get("state") == "RB_BEGIN" for row in journal(rig)), 60.0)
+                until(lambda: "disk of the state" in str(rig.client.status()["problem"]), 60.0)
             finally:
                 ballast.unlink()
 

@@ -47,6 +47,13 @@ def test_what_an_interrupted_clone_left_is_removed_first(generations: Generation
     assert not staging.exists()
 
 
+def test_a_look_for_room_leaves_nothing_and_names_the_disk(generations: Generations) -> None:
+    generations.writable()
+    assert [path.name for path in generations.root.iterdir()] == ["gen-1"]
+    with pytest.raises(OSError, match="the disk of the state can't be written: No such file"):
+        Generations(generations.root / "gone").writable()
+
+
 def test_creating_twice_is_creating_once(generations: Generations) -> None:
     (generations.data(1) / "kept").write_text("x")
     generations.create(1, None)
