@@ -26,15 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-COPIED = (
-    "promote",
-    "containers",
-    "evidence",
-    "harness/tiny",
-    "pyproject.toml",
-    "tests/unit/promote",
-    "tests/unit/evidence/test_ledger.py",
-)
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "e2e", "mutants")
 ENOUGH = 0.95
 LONGEST = 300.0
 
@@ -85,19 +77,8 @@ def _read(path: Path) -> Mutant:
 
 
 def copy_house(target: Path) -> Path:
-    """The packages and the promoter's tests, apart from the working tree."""
-    for name in COPIED:
-        source, copy = ROOT / name, target / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copy)
-    tests = target / "tests" / "integration"
-    tests.mkdir()
-    for path in (ROOT / "tests" / "integration").glob("*promote*.py"):
-        shutil.copy(path, tests)
-    return target
+    """The packages and their tests, apart from the working tree."""
+    return Path(shutil.copytree(ROOT, target, ignore=LEFT_OUT))
 
 
 def run_tests(house: Path, names: Sequence[str]) -> tuple[bool, bool, str]:
