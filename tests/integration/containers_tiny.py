@@ -71,7 +71,7 @@ MANIFEST = SubstrateManifest(
 
 class UnixConnection(HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("unix", timeout=20)
+        super().__init__("unix", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -129,7 +129,7 @@ def shard(runtime: Runtime, image: ImageRef, work: Path, **more: Any) -> Iterato
         yield one
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

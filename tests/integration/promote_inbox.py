@@ -43,7 +43,7 @@ class Ingress:
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: self.ask("GET", "/healthz")[0] == 200, 30)
+        until(lambda: self.ask("GET", "/healthz")[0] == 200, 60.0)
 
     def kill(self) -> None:
         self.process.kill()

@@ -148,7 +148,7 @@ class Traffic:
         if not self._tiny:
             _, reply = self.rig.ask("/recall", session)
             return re.findall(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", str(reply["choices"]))
-        link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=20)
+        link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=60)
         try:
             link.request("GET", f"/v1/sessions/{session}")
             return list(json.loads(link.getresponse().read())["applied"])

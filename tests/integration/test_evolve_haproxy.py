@@ -29,8 +29,8 @@ def test_the_service_starts_behind_haproxy_and_comes_back_when_it_is_killed(tmp_
         assert Path(f"/proc/{first['pid']}/comm").read_text() == "haproxy\n"
         os.kill(first["pid"], signal.SIGKILL)
         status = world.home / "run" / "supervisor-status.json"
-        until(lambda: json.loads(status.read_bytes())["programs"]["edge"]["starts"] == 2, 20.0)
-        until(lambda: world.run("agent", "status").code == 0, 20.0)
+        until(lambda: json.loads(status.read_bytes())["programs"]["edge"]["starts"] == 2, 60.0)
+        until(lambda: world.run("agent", "status").code == 0, 60.0)
         now = world.ok("agent", "status")
         assert not now["held"]
         assert ask(now["url"], ["upper again"], "r") == [(200, "AGAIN")]

@@ -117,7 +117,7 @@ def test_kills_lose_no_answered_turn_and_double_none(tmp_path: Path) -> None:
 def run_command(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "service", *arguments]
     env = {"STATE_DIR": str(state), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=TINY, env=env, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, cwd=TINY, env=env, capture_output=True, text=True, timeout=60)
 
 
 def test_commands(tmp_path: Path) -> None:

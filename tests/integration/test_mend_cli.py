@@ -149,7 +149,7 @@ def test_an_interrupted_search_restores_and_says_so(project: Path, number: signa
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         time.sleep(1.5)
         process.send_signal(number)
-        out = process.communicate(timeout=20)[0]
+        out = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert json.loads(out)["status"] == "interrupted"
     assert _tree(project) == before

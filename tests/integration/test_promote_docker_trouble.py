@@ -230,7 +230,7 @@ def test_a_prune_of_the_whole_engine_leaves_what_a_rollback_needs_and_nothing_fo
         assert rig.finish(swap).live_image == base
         rig.images.build_again("good")
         assert rig.finish(rig.promote("good")).state == "committed"
-        until(lambda: keepers(client) == {base, good}, 30)
+        until(lambda: keepers(client) == {base, good}, 60.0)
         engine.kill()
         engine.start()
         until(lambda: keepers(client) == {base, good}, 60)
@@ -239,5 +239,5 @@ def test_a_prune_of_the_whole_engine_leaves_what_a_rollback_needs_and_nothing_fo
         assert rig.finish(rig.client.rollback("otto", "out of habit"), 90).live_image == base
         rig.images.build_again("slow_boot")
         assert rig.finish(rig.promote("slow_boot")).state == "committed"
-        until(lambda: keepers(client) == {base, other}, 30)
+        until(lambda: keepers(client) == {base, other}, 60.0)
     require_sound(rig, client, traffic)

@@ -413,7 +413,7 @@ def test_a_second_writer_does_not_survive_the_next_look(rig: Rig) -> None:
     around = Surroundings(rig.service, rig.home / "stray", rig.home / "logs", None, {})
     instances = Instances(rig.runtime, generations, around)
     instances.start(Live(digest=rig.images.digest("base"), generation=9, epoch=99, boot_nonce="n"))
-    until(lambda: [writer.labels["evolve.generation"] for writer in instances.writers()] == ["1"], 15.0)
+    until(lambda: [writer.labels["evolve.generation"] for writer in instances.writers()] == ["1"], 60.0)
 
 
 def test_a_state_that_the_old_image_can_not_read_is_never_given_to_it(rig: Rig) -> None:

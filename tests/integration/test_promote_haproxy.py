@@ -68,7 +68,7 @@ def test_requests_of_clients_that_went_away_wait_like_all_others_and_do_not_stay
     path, answering = tmp_path / "s.sock", threading.Event()
 
     def answer(link: socket.socket, _: bytes) -> None:
-        answering.wait(20)
+        answering.wait(120)
         link.sendall(OK)
 
     service = Scripted(path, answer)
@@ -76,19 +76,19 @@ def test_requests_of_clients_that_went_away_wait_like_all_others_and_do_not_stay
     links = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(20)]
     for link in links:
         link.sendall(TURN)
-    until(lambda: rig.edge.status().parked == 20, 10.0)
+    until(lambda: rig.edge.status().parked == 20, 60.0)
     for number, link in enumerate(links):
         reset(link) if number % 2 else link.close()
     time.sleep(0.3)
     assert service.seen == []
     rig.edge.release()
-    until(lambda: rig.edge.status().parked == 0, 10.0)
+    until(lambda: rig.edge.status().parked == 0, 60.0)
     with closing(socket.create_connection(("127.0.0.1", rig.port), timeout=20)) as link:
         link.sendall(TURN)
-        until(lambda: rig.edge.status().inflight > 0, 10.0)
+        until(lambda: rig.edge.status().inflight > 0, 60.0)
         reset(link)
     answering.set()
-    until(lambda: rig.edge.status().inflight == 0, 20.0)
+    until(lambda: rig.edge.status().inflight == 0, 60.0)
     assert rig.edge.status().oldest_seconds == 0
     until(
         lambda: len(service.seen) == 21, 20.0
@@ -193,10 +193,10 @@ def test_a_service_that_dies_while_the_gate_is_shut_leaves_nothing_in_flight(
     asking = threading.Thread(target=lambda: told.append(send(rig, "POST", "/v1/chat/completions", b"{}")[0]))
     answers.clear()
     asking.start()
-    until(lambda: rig.edge.status().inflight == 1, 10.0)
+    until(lambda: rig.edge.status().inflight == 1, 60.0)
     rig.edge.hold()
     dying.set()
-    until(lambda: (rig.edge.status().inflight, rig.edge.status().parked) == (0, 1), 10.0)
+    until(lambda: (rig.edge.status().inflight, rig.edge.status().parked) == (0, 1), 60.0)
     answers.append(OK)
     rig.edge.point_at(Target(str(path), 2, "d"))
     rig.edge.release()
@@ -317,14 +317,14 @@ def test_haproxy_may_be_killed_in_the_middle_of_swaps(tmp_path: Path) -> None:
                 before = rig.live_image()
                 kind = "slow_boot" if before == images.digest("good") else "good"
                 swap = rig.promote(kind)
-                until(lambda among=moments: open_state(rig) in among, 20.0)  # type: ignore[misc]
+                until(lambda among=moments: open_state(rig) in among, 60.0)  # type: ignore[misc]
                 kill(rig)
                 rig.start_edge()
                 record = rig.finish(swap)
                 print(kind, record.state, record.reason)
                 assert record.state in ("committed", "rolled_back", "closed"), record.reason
                 assert record.live_image == (images.digest(kind) if record.state == "committed" else before)
-                until(lambda: not rig.edge.status().held, 20.0)
+                until(lambda: not rig.edge.status().held, 60.0)
         assert {item.status for item in traffic.sent} == {200}
         assert traffic.lost_or_doubled() == []
         assert len(traffic.sent) > 100

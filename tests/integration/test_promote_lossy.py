@@ -190,7 +190,7 @@ def test_kills_on_the_lossy_way_back_end_on_the_old_state_with_every_turn_of_the
     rig.kill_promoter()
     left = list(points)
     rig.start_promoter(PROMOTE_KILL_AT=f"{left.pop(0)}:1")
-    until(rig.client.status, 10.0)
+    until(rig.client.status, 60.0)
     with callers(ingress) as inbox, Overlap(rig) as overlap:
         swap = rig.promote("lossy_late_bad", bake_turns=60, **LOSSY)  # type: ignore[arg-type]
         deaths = 0
@@ -200,7 +200,7 @@ def test_kills_on_the_lossy_way_back_end_on_the_old_state_with_every_turn_of_the
             deaths += 1
             rig.start_promoter(**({"PROMOTE_KILL_AT": f"{left.pop(0)}:1"} if left else {}))
         record = until(lambda: _record(rig, swap), 60)
-        until(lambda: not rig.edge.status().held, 30)
+        until(lambda: not rig.edge.status().held, 60.0)
     assert record.state == "rolled_back"
     require_old_state(rig, record)
     assert overlap.seen == ""
@@ -226,7 +226,7 @@ def test_what_is_kept_for_repair_outlives_later_swaps_and_goes_when_its_time_is_
     with Ledger(rig.home / "promote" / "ledger.db") as ledger, ledger.transaction() as txn:
         txn.set_pointer("kept", {"generations": [{"generation": 2, "until": utcnow().timestamp() - 1}]})
     rig.start_promoter()
-    until(rig.client.status, 10.0)
+    until(rig.client.status, 60.0)
     with Traffic(rig, clients=2, pause=0.03):
         assert rig.finish(rig.promote("good")).state == "committed"
     assert "gen-2" not in generations(rig)

@@ -93,7 +93,7 @@ class House:
         env = {"PROMOTE_KILL_AT": f"{point}:1" if point else ""}
         home = self.rig.home
         self.promoter = fork(home / "promoter.json", home / "promoter.log", days, env)
-        until(lambda: not self.alive or self.answers(), 20.0)
+        until(lambda: not self.alive or self.answers(), 60.0)
 
     def answers(self) -> bool:
         return bool(self.rig.client.status())

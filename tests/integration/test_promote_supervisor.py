@@ -47,14 +47,14 @@ SLEEP = "import time\ntime.sleep(600)"
 def test_a_program_that_ends_is_started_again_and_the_others_are_left_alone(tmp_path: Path) -> None:
     supervisor = start(tmp_path, program(tmp_path, "one", SLEEP), program(tmp_path, "two", SLEEP))
     try:
-        first = until(lambda: (tmp_path / "status.json").exists() and pid_of(tmp_path, "one"), 15.0)
-        second = until(lambda: pid_of(tmp_path, "two"), 15.0)
+        first = until(lambda: (tmp_path / "status.json").exists() and pid_of(tmp_path, "one"), 60.0)
+        second = until(lambda: pid_of(tmp_path, "two"), 60.0)
         os.kill(int(first), signal.SIGKILL)
-        again = until(lambda: pid_of(tmp_path, "one") not in (0, first) and pid_of(tmp_path, "one"), 15.0)
+        again = until(lambda: pid_of(tmp_path, "one") not in (0, first) and pid_of(tmp_path, "one"), 60.0)
         assert pid_of(tmp_path, "two") == second
         supervisor.terminate()
         assert supervisor.wait(20) == 0
-        until(lambda: gone(int(again)) and gone(int(second)), 10.0)
+        until(lambda: gone(int(again)) and gone(int(second)), 60.0)
         assert read_status(tmp_path / "status.json") is None
     finally:
         supervisor.kill()
@@ -63,17 +63,17 @@ def test_a_program_that_ends_is_started_again_and_the_others_are_left_alone(tmp_
 
 def test_when_the_supervisor_is_killed_its_programs_end(tmp_path: Path) -> None:
     supervisor = start(tmp_path, program(tmp_path, "one", SLEEP))
-    child = until(lambda: (tmp_path / "status.json").exists() and pid_of(tmp_path, "one"), 15.0)
+    child = until(lambda: (tmp_path / "status.json").exists() and pid_of(tmp_path, "one"), 60.0)
     supervisor.kill()
     supervisor.wait()
-    until(lambda: gone(int(child)), 10.0)
+    until(lambda: gone(int(child)), 60.0)
 
 
 def test_a_program_sees_nothing_of_the_callers_environment_but_what_it_needs(tmp_path: Path) -> None:
     code = "import os, time\nprint(sorted(os.environ), flush=True)\ntime.sleep(600)"
     supervisor = start(tmp_path, {**program(tmp_path, "one", code), "env": {"GIVEN": "1"}})
     try:
-        words = until(lambda: (tmp_path / "one.log").read_text(), 15.0)
+        words = until(lambda: (tmp_path / "one.log").read_text(), 60.0)
         assert "SECRET" not in words
         assert "GIVEN" in words
     finally:
@@ -84,7 +84,7 @@ def test_a_program_sees_nothing_of_the_callers_environment_but_what_it_needs(tmp
 def test_a_program_that_never_starts_does_not_spin(tmp_path: Path) -> None:
     supervisor = start(tmp_path, program(tmp_path, "one", "raise SystemExit(1)"))
     try:
-        until(lambda: (tmp_path / "status.json").exists(), 15.0)
+        until(lambda: (tmp_path / "status.json").exists(), 60.0)
         time.sleep(2.0)
         status = read_status(tmp_path / "status.json")
         assert status is not None

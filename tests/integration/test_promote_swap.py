@@ -165,7 +165,7 @@ def test_a_rollback_after_commit_keeps_every_turn_and_is_probed(rig: Rig) -> Non
 def test_a_person_can_call_off_a_bake(rig: Rig) -> None:
     swap = rig.promote("good", bake_seconds=60.0)
     rig.ask("echo hi", "s1")
-    until(lambda: (rig.client.status()["open"] or {}).get("state") == "BAKE", 20.0)  # type: ignore[attr-defined]
+    until(lambda: (rig.client.status()["open"] or {}).get("state") == "BAKE", 60.0)  # type: ignore[attr-defined]
     assert rig.client.rollback("otto", "not now") == swap
     record = rig.finish(swap)
     assert (record.state, record.reason, record.live_image) == (
@@ -212,7 +212,7 @@ def rivals(rig: Rig, rounds: int) -> None:
             until(lambda eight=eight: sum(one.is_alive() for one in eight) == 1, 60.0)  # type: ignore[misc]
             (acting,) = (one for one in eight if one.is_alive())
             assert [one.exitcode for one in eight if one is not acting] == [4] * 7
-            until(lambda acting=acting: rig.client.status()["pid"] == acting.pid, 20.0)  # type: ignore[misc]
+            until(lambda acting=acting: rig.client.status()["pid"] == acting.pid, 60.0)  # type: ignore[misc]
             assert len(one_writer(rig)) == 1
             assert rig.ask("echo hi", "s")[0] == 200
         finally:
@@ -235,7 +235,7 @@ def test_a_promotion_waits_for_no_promoter_and_requests_wait_for_no_promoter(rig
     rig.kill_promoter()
     assert rig.ask("echo hi", "s1")[0] == 200
     rig.start_promoter()
-    until(rig.client.status, 10.0)
+    until(rig.client.status, 60.0)
     assert len(one_writer(rig)) == 1
     assert rig.ask("echo hi", "s1", new_id())[0] == 200
 
@@ -249,7 +249,7 @@ def test_too_little_disk_closes_the_swap(images: Images, tmp_path: Path) -> None
         assert huge != config
         rig.write_configs = lambda: (rig.home / "promoter.json").write_text(huge)  # type: ignore[method-assign]
         rig.start_promoter()
-        until(rig.client.status, 10.0)
+        until(rig.client.status, 60.0)
         with Traffic(rig, clients=2):
             record = rig.finish(rig.promote("good"))
         assert record.state == "closed"
@@ -265,4 +265,4 @@ def test_without_turns_health_is_not_shown(images: Images, tmp_path: Path) -> No
         assert record.state == "rolled_back"
         assert "health was not shown" in record.reason
         assert time.monotonic() - started > 10.0
-        until(lambda: not rig.edge.status().held, 20.0)
+        until(lambda: not rig.edge.status().held, 60.0)

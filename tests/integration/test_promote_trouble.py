@@ -102,7 +102,7 @@ def unwritable(harm: Victim) -> Victim:
 
         def mend() -> None:
             try:
-                until(lambda: "ledger can't be written" in str(rig.client.status()["problem"]), 30.0)
+                until(lambda: "ledger can't be written" in str(rig.client.status()["problem"]), 60.0)
                 assert running(rig) == before, f"{before} became {running(rig)}, and no row says so"
             finally:
                 undo()

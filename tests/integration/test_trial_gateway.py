@@ -123,7 +123,7 @@ def gateway(
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def _accepts(path: Path) -> bool:
