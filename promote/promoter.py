@@ -179,11 +179,12 @@ class Promoter:
             self._say(f"the ledger can't be written: {error}")
             self._keep_serving()
             return False
-        except (
-            Unreachable
-        ) as error:  # requests wait for it: looking costs little and the edge comes back by itself
+        except Unreachable as error:
             self._say(f"the edge is away: {error}")
-            return True
+            return True  # requests wait for it: looking costs little, and it comes back by itself
+        except EngineUnavailable as error:
+            self._say(str(error))
+            return True  # as for the edge
         except STEP_FAILED as error:
             self._say(f"{type(error).__name__}: {error}")
             return False

@@ -151,7 +151,10 @@ class Traffic:
         link = http.client.HTTPConnection("127.0.0.1", self.rig.port, timeout=60)
         try:
             link.request("GET", f"/v1/sessions/{session}")
-            return list(json.loads(link.getresponse().read())["applied"])
+            answer = link.getresponse()
+            told = json.loads(answer.read())
+            assert "applied" in told, (answer.status, told)
+            return list(told["applied"])
         finally:
             link.close()
 

@@ -36,6 +36,9 @@ def test_a_kill_at_every_point_on_docker_ends_new_or_old(
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings(
+    "ignore:unclosed <socket.socket:ResourceWarning"
+)  # docker-py's, where no engine answers
 def test_an_engine_killed_at_every_point_ends_new_or_old(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dk-") as folder, own_engine(Path(folder)) as engine:
         images = Images(tmp_path / "images", docker=engine.options)
