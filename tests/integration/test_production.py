@@ -31,6 +31,8 @@ from evolve_world import (
 )
 from promote_rig import require_haproxy, until
 
+from containers.docker_keep import KEEPS
+
 pytestmark = pytest.mark.docker
 
 PRODUCTION = ROOT / "containers" / "files" / "production"
@@ -250,7 +252,9 @@ def down(world: World, production: Production, edge: str) -> None:
     assert "make down" in refused["hint"]
     stopped = production.call("down")
     assert stopped.returncode == 0, stopped.stderr
-    assert production.engine.containers.list(all=True) == []
+    left = production.engine.containers.list(all=True)
+    assert [part.name for part in left if KEEPS not in part.labels] == []
+    assert all(part.short_id in stopped.stderr for part in left), stopped.stderr
     assert {network.name for network in production.engine.networks.list()} == {"host", "none"}
     assert len(production.engine.volumes.list()) == 2
     with pytest.raises(httpx2.ConnectError):
