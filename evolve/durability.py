@@ -19,14 +19,15 @@ LOOSE = re.compile(
 
 
 def less_durable(diff: str) -> list[str]:
-    """One sentence's begin for each file and word, from a unified diff. A line that only moved within its file is none."""
+    """One sentence's begin for each file and word, from a unified diff. A line that only moved within its file is none; one
+    that went deeper or higher may be reached seldom, so it is one."""
     gone: dict[str, Counter[str]] = {}
     come: dict[str, Counter[str]] = {}
     for path, sign, text in _edits(diff):
-        (gone if sign == "-" else come).setdefault(path, Counter())[text.strip()] += 1
+        (gone if sign == "-" else come).setdefault(path, Counter())[text.rstrip()] += 1
     nothing: Counter[str] = Counter()
     found = [
-        f"{path} no longer says {word}"
+        f"{path} no longer says {word} where it did"
         for path, lines in gone.items()
         for word in _words(DURABLE, lines - come.get(path, nothing))
     ]

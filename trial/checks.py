@@ -17,16 +17,20 @@ from trial.measure import VerdictPolicy, pair_up
 from trial.plan import Job
 from trial.replay import Replay
 from trial.report import Arm, Check, Outcome, Split, Trial
-from trial.shape import client_calls, offered_tools, shape_of, used_tokens
+from trial.shape import client_calls, offered_tools, shape_of, used_tokens, words_of
 
 _OF_CALLS = {"model": {"model_call", "model_reply"}, "tool": {"tool_call", "tool_result"}}
 """A candidate may do without a call; one that the gateway saw is logged."""
 _OF_FAILURES = ("error",)
 _SIGNIFICANCE = 0.01
+_ALWAYS = 5
+"""Replies that must have said the same before it counts as what a client may rely on."""
 _FEW = 2
 """What differs in fewer pairs may do so by chance."""
 START_FLOOR = 0.25
 """Seconds that a start may take longer whatever the factor: an honest fix may import one module more."""
+PROMPT_FACTOR, PROMPT_FLOOR = 2, 8192
+"""An instruction more is a fix's own affair; what is asked is also paid for."""
 USAGE_FACTOR = 3
 """A service may count otherwise than its model does."""
 
@@ -56,12 +60,18 @@ class Observation:
     """Seconds until the service listened."""
     shape: frozenset[str]
     """The form of the reply, without its words: `trial.shape`."""
+    words: Mapping[str, frozenset[str]]
+    """What it says beside the answer: `trial.shape`."""
     calls: int
     """What the turn asked of models and tools, answered or not."""
     answered_calls: Mapping[str, int]
     """The same thing asked, and how often it was answered."""
     asked: frozenset[str]
     """Names of what was asked of models, beside the messages."""
+    models: frozenset[str]
+    """Names of the models that were asked."""
+    asked_bytes: int
+    """Of all that was asked of models."""
     for_client: frozenset[str]
     """Tools that the reply asks its client to call."""
     offered: frozenset[str]
@@ -91,21 +101,23 @@ def observe(job: Job, replay: Replay, trial: Trial) -> Observation:
         reached=frozenset({"turn", *(call.kind for call in replay.calls if "#" not in call.target)}),
         denied=any(hook.get("decision") == "deny" for hook in hooks),
         ready=replay.ready_seconds,
-        shape=shape_of(replay.turn),
+        shape=shape_of(replay.turn, job.case.turn.session),
+        words=words_of(replay.turn, job.case.turn.session),
         calls=len(own),
         answered_calls=Counter(call.key for call in own if call.status == 200),
-        asked=frozenset(
-            str(name)
-            for call in own
-            if call.kind == "model" and isinstance(call.request, dict)
-            for name in call.request
-        ),
+        asked=frozenset(str(name) for request in _prompts(own) for name in request),
+        models=frozenset(str(r["model"]) for r in _prompts(own) if r.get("model")),
+        asked_bytes=sum(map(_size, _prompts(own))),
         for_client=client_calls(replay.turn.reply),
         offered=offered_tools(job.case.turn.body),
         charged=used_tokens(replay.turn.reply),
         spent=sum(_spent(call) for call in replay.calls if call.kind == "model"),
         size=_size([turn.body for turn in (*job.case.prelude, job.case.turn)]) + _size(replay.turn.reply),
     )
+
+
+def _prompts(calls: Sequence[RecordedCall]) -> list[dict[str, object]]:
+    return [call.request for call in calls if call.kind == "model" and isinstance(call.request, dict)]
 
 
 def _spent(call: RecordedCall) -> int:
@@ -250,9 +262,36 @@ def reply_shape(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
         if cases >= _FEW and cases > policy.slow_share * had[part]:
             reason = f"{cases} of {had[part]} replies that were right before lack this: {part}"
             return Check(name="reply_shape", ok=False, reason=reason)
+    if reason := _other_words(
+        [(base.words, cand.words) for base, cand in pairs if _both_passed(base, cand)], policy
+    ):
+        return Check(name="reply_shape", ok=False, reason=reason)
     return Check(
         name="reply_shape", ok=True, reason=f"{len(alike)} replies that were right before have their form"
     )
+
+
+def _other_words(
+    alike: Sequence[tuple[Mapping[str, frozenset[str]], Mapping[str, frozenset[str]]]], policy: VerdictPolicy
+) -> str:
+    """Why replies say something else where every one of the baseline's says the same: clients go by that."""
+    said: dict[str, Counter[frozenset[str]]] = {}
+    for base, _ in alike:
+        for at, words in base.items():
+            said.setdefault(at, Counter())[words] += 1
+    for at, found in said.items():
+        [(usual, times), *others] = found.most_common()
+        if others or times < _ALWAYS:
+            continue
+        other = [cand[at] for base, cand in alike if at in base and at in cand and cand[at] != usual]
+        if _often(len(other), times, policy):
+            where = f"{_shown(other[0])} at {at}, where all said {_shown(usual)}"
+            return f"{len(other)} of {times} replies that were right before say {where}"
+    return ""
+
+
+def _shown(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words))[:80]
 
 
 def _calls_for_clients(pairs: Sequence[tuple[Observation, Observation]], policy: VerdictPolicy) -> str:
@@ -299,6 +338,8 @@ def extra_calls(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
     more = sum(cand.calls > base.calls for base, cand in alike)
     fewer = sum(cand.calls < base.calls for base, cand in alike)
     named = Counter(name for base, cand in alike for name in cand.asked - base.asked if base.asked)
+    others = Counter(name for base, cand in alike for name in cand.models - base.models if base.models)
+    longer = sum(cand.asked_bytes > PROMPT_FACTOR * base.asked_bytes + PROMPT_FLOOR for base, cand in alike)
     again = sum(
         any(times > max(1, base.answered_calls.get(key, 0)) for key, times in cand.answered_calls.items())
         for base, cand in fixed
@@ -309,6 +350,11 @@ def extra_calls(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
     elif named and _often(named.most_common(1)[0][1], len(alike), policy):
         name, cases = named.most_common(1)[0]
         said = f"{cases} of {len(alike)} turns that worked before ask the model for {name!r} too"
+    elif others and _often(others.most_common(1)[0][1], len(alike), policy):
+        name, cases = others.most_common(1)[0]
+        said = f"{cases} of {len(alike)} turns that worked before ask another model: {name[:80]}"
+    elif _often(longer, len(alike), policy):
+        said = f"{longer} of {len(alike)} turns that worked before ask models in far more words"
     elif _often(again, len(fixed), policy):
         said = f"{again} of {len(fixed)} turns that it fixed ask the same thing more than once"
     return Check(name="extra_calls", ok=not said, reason=said or "no more calls than before")

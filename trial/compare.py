@@ -18,7 +18,8 @@ from trial.arena import Arena, Played, invalid_trial, make_trial
 from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
-from trial.hand_on import keep, make_hand_on, state_handed_on
+from trial.hand_on import NOTHING as NOTHING_HANDED_ON
+from trial.hand_on import Handed, Left, keep, make_hand_on, state_handed_on
 from trial.honeypot import make_honeypots
 from trial.long_life import (
     REPEATED,
@@ -261,36 +262,31 @@ class _Player:
         worked = {pair.case_id for pair in pairs if pair.baseline.outcome == pair.candidate.outcome == "pass"}
         made = make_hand_on([case for case in batch.regression if case.id in worked])
         if made is None:
-            return (state_handed_on({}, {}, None, board.policy),)
+            return (NOTHING_HANDED_ON,)
         with tempfile.TemporaryDirectory(prefix="state-") as name:
-            left: dict[Arm, Path] = {
-                "baseline": Path(name) / "baseline",
-                "candidate": Path(name) / "candidate",
-            }
 
-            def writes(arm: Arm, image: str) -> bool:
+            def writes(arm: Arm, image: str) -> Left | None:
                 job = Job(made.before, arm, image, seed, hands_on=True)
-                return self._alone(board, job, lambda _, replay: keep(replay, left[arm])) is not None
+                return self._alone(board, job, lambda _, replay: keep(replay, Path(name) / arm))
 
-            def reads(state: Arm, image: str, migrates: bool = True) -> Outcomes | None:
-                arm: Arm = "baseline" if (state, image) == ("baseline", self.baseline) else "candidate"
-                job = Job(made.after.case, arm, image, seed, inherits=Inherited(left[state], migrates))
-                life = self._alone(board, job, lambda _, replay: made.after.judge(replay, self.graders))
-                return life.passed if life is not None else None
+            def reads(left: Left, arm: Arm, image: str, migrates: bool = True) -> Handed | None:
+                job = Job(made.after.case, arm, image, seed, inherits=Inherited(left.files, migrates))
+                return self._alone(board, job, lambda _, replay: made.read(left, replay, self.graders))
 
-            control = reads("baseline", self.baseline) if writes("baseline", self.baseline) else None
-            if control is None:
+            before = writes("baseline", self.baseline)
+            control = reads(before, "baseline", self.baseline) if before is not None else None
+            if before is None or control is None:
                 return ()
-            if not any(control.values()):
-                return (state_handed_on({}, {}, None, board.policy),)
-            forth = reads("baseline", self.candidate)
+            if not any(control.passed.values()):
+                return (NOTHING_HANDED_ON,)
+            forth = reads(before, "candidate", self.candidate)
             if forth is None:
                 return ()
             check = state_handed_on(control, forth, None, board.policy)
             if not check.ok or not reads_back:
                 return (check,)
-            wrote = writes("candidate", self.candidate)
-            back = reads("candidate", self.baseline, migrates=False) if wrote else None
+            now = writes("candidate", self.candidate)
+            back = reads(now, "candidate", self.baseline, migrates=False) if now is not None else None
             return () if back is None else (state_handed_on(control, forth, back, board.policy),)
 
     def _alone(self, board: _Board, job: Job, use: Callable[[Job, Replay], T]) -> T | None:

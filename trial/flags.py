@@ -31,6 +31,7 @@ _NEVER_AT_ONCE = 0.05
 _FAR_FUTURE = 1e12
 _SAME_CLOCK = 1e-3
 _MOST_ATTEMPTS = 100
+_OF_A_TURN = ("turn_started", "turn_ended")
 
 
 def flags_of(case: CaseContent, replay: Replay) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ def flags_of(case: CaseContent, replay: Replay) -> tuple[str, ...]:
     stored = replace(replay, events=storable(replay.events))
     found = {
         "reported_calls": reported_calls(replay),
-        "event_log": event_log(stored) or told_turns(case, stored),
+        "event_log": event_log(stored) or told_turns(case, stored) or invented(stored),
         "clock": clock(replay, now=time.time()),
         "truncated": truncated(replay.turn) if replay.turn.status is not None else None,
         "reply_form": reply_form(case, replay),
@@ -122,6 +123,21 @@ def told_turns(case: CaseContent, replay: Replay) -> str | None:
             return f"turn {sent.request_id} is logged with another {other} than it had"
         if ended.get("status", got.status) != got.status or not _is_same_answer(ended, got):
             return f"turn {sent.request_id} is logged with another answer than it gave"
+    return None
+
+
+def invented(replay: Replay) -> str | None:
+    """What the log tells of turns that was not so: one that nobody sent, one that begins or ends twice, a user's word that
+    nobody gave. Wants events that are `storable`."""
+    sent = Counter(turn.request_id for turn in replay.turns)
+    told = Counter((str(e["kind"]), str(e.get("turn"))) for e in replay.events if e["kind"] in _OF_A_TURN)
+    for (kind, turn), times in told.items():
+        if turn not in sent:
+            return f"the log has a {kind} event of turn {turn[:80]}, which nobody sent"
+        if times > sent[turn]:
+            return f"the log has {times} {kind} events of turn {turn}"
+    if any(event["kind"] == "feedback" for event in replay.events):
+        return "the log has feedback, which nobody gave"
     return None
 
 

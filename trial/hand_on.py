@@ -3,23 +3,51 @@
 Every other replay reads only what the same image wrote. A candidate that writes otherwise and reads it back otherwise
 looks right in each of them, and garbles what users wrote before it, or what they wrote since when it is rolled back.
 So the earlier turns of some regression cases are replayed on one image, which is then asked to end, and their own turns
-on the other, which begins with what was left. Between two processes of the baseline this must work, else it says nothing.
+on the other, which begins with what was left. Some of the earlier turns come again there under their old ids, as when the
+edge can't know whether they were answered: that is one reply and one deed still. And the log goes on where it was. Between
+two processes of the baseline each of these must work, else it says nothing.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evidence.canonical import new_id
 from evidence.cases import RecordedTurn, RegressionCase
-from trial.long_life import Life, Outcomes, joined, lost_of
+from trial.graders import GraderSet
+from trial.long_life import Life, Outcomes, joined, lost_of, same_answer
 from trial.measure import VerdictPolicy
 from trial.replay import Replay
 from trial.report import Check
+from trial.turns import ReplayedTurn
 
 MOST_CASES = 20
 MOST_TURNS = 60
+NOTHING = Check(name="state_handed_on", ok=True, reason="no case to hand on")
+REPEATED = 5
+"""Earlier turns that are sent once more: those that called models or tools before others."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What one image left behind."""
+
+    files: Path
+    answers: Mapping[str, ReplayedTurn]
+    """By request id."""
+    events: frozenset[str]
+    """Ids of its log."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What another image made of that."""
+
+    passed: Outcomes
+    answered: Outcomes = field(default_factory=dict)
+    """Id of an earlier turn that came again -> it had its old answer, and nobody was called."""
+    log_kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,20 @@ class HandOn:
 
     before: RegressionCase
     after: Life
+    """Its repeated turns are turns of `before`."""
+
+    def read(self, left: Left, replay: Replay, graders: GraderSet) -> Handed:
+        """What the second image made of what the first had left. Raises GraderBroken."""
+        seen = {turn.request_id: turn for turn in replay.turns}
+        called = {call.request_id for call in replay.calls if "#" not in call.target}
+        return Handed(
+            passed=self.after.judge(replay, graders).passed,
+            answered={
+                ident: ident not in called and ident in seen and same_answer(left.answers[ident], seen[ident])
+                for ident in self.after.repeated & left.answers.keys()
+            },
+            log_kept=left.events <= _event_ids(replay),
+        )
 
 
 def make_hand_on(cases: Sequence[RegressionCase]) -> HandOn | None:
@@ -46,8 +88,16 @@ def make_hand_on(cases: Sequence[RegressionCase]) -> HandOn | None:
         own[case.turn.request_id] = case.turn
     if not chosen:
         return None
+    called = {call.request_id for case in chosen for call in case.cassette.calls}
+    by_worth = sorted(earlier.values(), key=lambda turn: (turn.request_id in called, turn.latency))
+    again = by_worth[-REPEATED:]
     return HandOn(
-        before=_as_case(chosen, earlier.values()), after=Life(_as_case(chosen, own.values()), tuple(chosen))
+        before=_as_case(chosen, earlier.values()),
+        after=Life(
+            _as_case(chosen, [*again, *own.values()]),
+            tuple(chosen),
+            frozenset(turn.request_id for turn in again),
+        ),
     )
 
 
@@ -63,27 +113,41 @@ def _as_case(cases: Sequence[RegressionCase], turns: Iterable[RecordedTurn]) -> 
     return cases[0].model_copy(update=changes)
 
 
-def keep(replay: Replay, folder: Path) -> Path:
+def keep(replay: Replay, folder: Path) -> Left:
     """A copy of what a service left, which outlives its replay."""
     if replay.files.is_dir():
         shutil.copytree(replay.files, folder)
     else:
         folder.mkdir(parents=True)
-    return folder
+    answers = {turn.request_id: turn for turn in replay.turns if turn.status is not None}
+    return Left(folder, answers, _event_ids(replay))
 
 
-def state_handed_on(
-    control: Outcomes, forth: Outcomes, back: Outcomes | None, policy: VerdictPolicy
-) -> Check:
+def _event_ids(replay: Replay) -> frozenset[str]:
+    return frozenset(str(event["id"]) for event in replay.events if "id" in event)
+
+
+def state_handed_on(control: Handed, forth: Handed, back: Handed | None, policy: VerdictPolicy) -> Check:
     """Is what one image wrote read by the other? `control`: baseline to baseline; `forth`: baseline to candidate; `back`:
     candidate to baseline, None where nobody promises that."""
     ways = {"that the live image wrote": forth} | (
         {} if back is None else {"that the live image reads": back}
     )
     said = []
-    for way, outcomes in ways.items():
-        harmed, lost = lost_of(control, outcomes, policy)
-        if harmed:
-            return Check(name="state_handed_on", ok=False, reason=f"with state {way} {lost} are lost")
+    for way, handed in ways.items():
+        harmed, lost = lost_of(control.passed, handed.passed, policy)
+        again = [
+            ident for ident, old in control.answered.items() if old and not handed.answered.get(ident, True)
+        ]
+        cut = control.log_kept and not handed.log_kept
         said.append(f"with state {way} {lost} are lost")
-    return Check(name="state_handed_on", ok=True, reason="; ".join(said) if control else "no case to hand on")
+        if again:
+            of = len(control.answered)
+            said.append(f"{len(again)} of {of} requests that come again there are acted on or answered anew")
+        if cut:
+            said.append("what its log said before is gone")
+        if harmed or again or cut:
+            return Check(
+                name="state_handed_on", ok=False, reason=", ".join(said[-3:] if len(said) > 3 else said)
+            )
+    return Check(name="state_handed_on", ok=True, reason="; ".join(said))

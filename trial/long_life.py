@@ -96,7 +96,7 @@ class Life:
                 c.id: first[c.turn.request_id].latency for c in self.lived if c.turn.request_id in first
             },
             again={
-                ident: Repeat(_same(first[ident], second[ident]), calls[ident])
+                ident: Repeat(same_answer(first[ident], second[ident]), calls[ident])
                 for ident in self.repeated & second.keys()
             },
             state_bytes=_size(replay.files),
@@ -186,7 +186,7 @@ def joined(cases: Sequence[LifeCase]) -> Cassette:
     return Cassette(calls=tuple(ordered), catalog=catalog)
 
 
-def _same(first: ReplayedTurn, second: ReplayedTurn) -> bool:
+def same_answer(first: ReplayedTurn, second: ReplayedTurn) -> bool:
     return (first.status, stable_text(first.reply)) == (second.status, stable_text(second.reply))
 
 

@@ -274,4 +274,5 @@ def _read_coverage(path: Path) -> dict[str, tuple[int, ...]] | None:
 def _birth(seed: int) -> dict[str, str]:
     """What tells one instance from another; looks like production's, and is the same for the same seed."""
     dice = random.Random(f"boot:{seed}")
-    return {"BOOT_NONCE": f"{dice.getrandbits(128):032x}", "INSTANCE_EPOCH": str(dice.randint(1, 40))}
+    epoch = dice.randint(1, dice.choice((40, 4000)))  # of a service that is new, and of one that is not
+    return {"BOOT_NONCE": f"{dice.getrandbits(128):032x}", "INSTANCE_EPOCH": str(epoch)}

@@ -1,8 +1,10 @@
 """The form of a reply without its words: what a client's parser meets, and what a client acts on."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
+from trial.graders.reading import answer_text
 from trial.turns import ReplayedTurn
 
 _OF_THE_CONNECTION = {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
@@ -10,6 +12,9 @@ _MOST = 200
 """Parts of one object or list that are looked at."""
 _DEEPEST = 32
 _LAST = "[DONE]"
+_SHORT = 200
+"""Characters of a text that may be a word of the interface."""
+_VERSION = re.compile(r"(?:sha256:)?[0-9a-f]{12,}")
 _FOR_THE_CLIENT = (
     "tool_use",
     "function_call",
@@ -23,28 +28,61 @@ _FOR_THE_CLIENT = (
 _MOST_TOKENS = 10**18
 
 
-def shape_of(turn: ReplayedTurn) -> frozenset[str]:
-    """Status, media type, names of headers, and every place of the reply with the kind of what stands there."""
+def shape_of(turn: ReplayedTurn, session: str = "") -> frozenset[str]:
+    """Status, media type, names of headers, and every place of the reply with the kind of what stands there. `session`:
+    the turn's; like the request's id, a client that sent it may look for it."""
     media = turn.headers.get("content-type", "").partition(";")[0].strip()
-    named = (f"header {name}" for name in turn.headers if name not in _OF_THE_CONNECTION)
-    places = _places(turn.reply, "reply", turn.request_id, _DEEPEST)
-    return frozenset({f"status {turn.status}", f"media type {media}", *named, *places})
+    named = {f"header {name}" for name in turn.headers if name not in _OF_THE_CONNECTION}
+    said = {
+        f"header {name}: {kind}"
+        for name, value in turn.headers.items()
+        if (kind := _kind(value, turn.request_id, session)) != "str"
+    }
+    places = {
+        f"{at}: {_kind(value, turn.request_id, session)}"
+        for at, value in _leaves(turn.reply, "reply", _DEEPEST)
+    }
+    return frozenset({f"status {turn.status}", f"media type {media}"} | named | said | places)
 
 
-def _places(value: object, at: str, request_id: str, deeper: int) -> Iterator[str]:
+def words_of(turn: ReplayedTurn, session: str = "") -> dict[str, frozenset[str]]:
+    """Place of the reply -> the short texts, yes or no, and lengths of lists there; without those of the answer itself,
+    which graders read, and without what names the request or a version."""
+    try:
+        answer = answer_text(turn)
+    except RecursionError:
+        return {}
+    found: dict[str, set[str]] = {}
+    for at, value in _leaves(turn.reply, "reply", _DEEPEST):
+        if isinstance(value, list):
+            found.setdefault(f"the length of {at}", set()).add(str(len(value)))
+        elif isinstance(value, bool):
+            found.setdefault(at, set()).add(str(value))
+        elif (
+            isinstance(value, str)
+            and len(value) <= _SHORT
+            and value not in answer
+            and _kind(value, turn.request_id, session) == "str"
+            and not _VERSION.fullmatch(value)
+        ):
+            found.setdefault(at, set()).add(value)
+    return {at: frozenset(values) for at, values in found.items()}
+
+
+def _leaves(value: object, at: str, deeper: int) -> Iterator[tuple[str, object]]:
+    """Every place with what stands there, and every list."""
     if deeper == 0:
         return
     if isinstance(value, str) and value.startswith("{"):
         value = _parsed(value)  # a frame of a stream
     if isinstance(value, dict):
         for name, inner in list(value.items())[:_MOST]:
-            yield from _places(inner, f"{at}.{name}", request_id, deeper - 1)
-    elif isinstance(value, list):
-        yield f"{at}: list"
+            yield from _leaves(inner, f"{at}.{name}", deeper - 1)
+        return
+    yield at, value
+    if isinstance(value, list):
         for inner in value[:_MOST]:
-            yield from _places(inner, f"{at}[]", request_id, deeper - 1)
-    else:
-        yield f"{at}: {_kind(value, request_id)}"
+            yield from _leaves(inner, f"{at}[]", deeper - 1)
 
 
 def _parsed(text: str) -> object:
@@ -54,11 +92,13 @@ def _parsed(text: str) -> object:
         return text
 
 
-def _kind(value: object, request_id: str) -> str:
+def _kind(value: object, request_id: str, session: str) -> str:
     if value == _LAST:
         return _LAST
     if isinstance(value, str) and request_id and request_id in value:
         return "the request's id"
+    if session and value == session:
+        return "the request's session"
     return {"NoneType": "nothing", "int": "number", "float": "number"}.get(
         type(value).__name__, type(value).__name__
     )

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,15 @@ from evidence.cases import RecordedTurn
 from trial.gateway import unixpath, wire
 
 MAX_REPLY = 10 << 20
+_CLIENTS = (
+    "",
+    "python-httpx/0.28.1",
+    "OpenAI/Python 1.99.1",
+    "curl/8.5.0",
+    "node",
+    "Mozilla/5.0 (X11; Linux x86_64)",
+)
+"""Users' clients differ, and some do not say what they are."""
 _FOLLOWS_WITHIN = 0.003
 """Seconds that a turn waits at its end for what its service may send behind the reply."""
 Hold = Callable[[Callable[[], None]], None]
@@ -170,8 +180,11 @@ def send_turn(
         "content-type": "application/json",
         "content-length": str(len(data)),
         request_id_header: turn.request_id,
-        "x-turn-clock": repr(turn.started),
+        "x-turn-clock": f"{turn.started:.6f}",
+        "connection": "close",
     }
+    if client := _CLIENTS[zlib.crc32(turn.request_id.encode()) % len(_CLIENTS)]:
+        headers["user-agent"] = client
     if turn.session:
         headers["x-session"] = turn.session
     latency, followed = 0.0, False

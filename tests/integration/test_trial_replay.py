@@ -84,7 +84,7 @@ def test_a_replay_begins_with_what_another_left(arena: Arena, image: ImageRef, t
     ]
     assert left is not None
     for migrates in (True, False):
-        reads = replace(job(case("recall"), image), inherits=Inherited(left, migrates))
+        reads = replace(job(case("recall"), image), inherits=Inherited(left.files, migrates))
         recall = reads.case.model_copy(update={"turn": turn("recall", number=7)})
         (played,) = arena.play([replace(reads, case=recall)], lambda _, replay: replay)
         assert played.value is not None, played.broken

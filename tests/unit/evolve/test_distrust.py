@@ -67,7 +67,10 @@ def test_a_small_sample_is_told_until_it_is_none(world: World, story: Story) -> 
 def test_a_change_that_makes_writes_less_durable_is_told(world: World, story: Story) -> None:
     def warned(diff: str) -> bool:
         lines = what_to_distrust(world.settings, story.run, story.proposal, None, None, (), CALM, diff=diff)
-        return "a.py no longer says fsync: what was answered may be gone after a power cut." in lines
+        return (
+            "a.py no longer says fsync where it did: what was answered may be gone after a power cut."
+            in lines
+        )
 
     assert warned("diff --git a/a.py b/a.py\n@@ -1 +1 @@\n-os.fsync(file)\n+pass\n")
     assert not warned("diff --git a/a.py b/a.py\n@@ -1 +1 @@\n-pass\n+os.fsync(file)\n")

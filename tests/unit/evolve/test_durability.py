@@ -28,7 +28,9 @@ def diff(*lines: str, path: str = "service/state.py") -> str:
     ],
 )
 def test_what_made_writes_durable_and_goes_is_named(removed: str, word: str) -> None:
-    assert less_durable(diff(f"-{removed}", "+    return")) == [f"service/state.py no longer says {word}"]
+    assert less_durable(diff(f"-{removed}", "+    return")) == [
+        f"service/state.py no longer says {word} where it did"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -49,22 +51,28 @@ def test_a_lowered_level_is_told_from_both_sides() -> None:
         '-    db.execute("PRAGMA synchronous = FULL")', '+    db.execute("PRAGMA synchronous = NORMAL")'
     )
     assert less_durable(both) == [
-        "service/state.py no longer says synchronous = FULL",
+        "service/state.py no longer says synchronous = FULL where it did",
         "service/state.py now says synchronous = NORMAL",
     ]
 
 
 def test_a_line_that_moved_or_came_or_stayed_is_none() -> None:
-    assert less_durable(diff("-    os.fsync(fd)", "+        os.fsync(fd)")) == []
+    deeper = diff("-    os.fsync(fd)", "+        os.fsync(fd)")
+    assert less_durable(deeper) == ["service/state.py no longer says fsync where it did"], "it may run seldom"
+    assert less_durable(diff("-    os.fsync(fd)", "+    x = 1", "+    os.fsync(fd)")) == []
     assert less_durable(diff("+    os.fsync(fd)")) == []
     assert less_durable(diff("     os.fsync(fd)", "-    x = 1", "+    x = 2")) == []
     assert less_durable(diff("-    synchronised = 1", "-    resync(fd)", "-    syncing()")) == []
     moved = diff("-    os.fsync(fd)") + diff("+    os.fsync(fd)", path="service/other.py")
-    assert less_durable(moved) == ["service/state.py no longer says fsync"], "elsewhere it may never run"
+    assert less_durable(moved) == ["service/state.py no longer says fsync where it did"], (
+        "elsewhere it may never run"
+    )
 
 
 def test_a_line_that_looks_like_a_header_is_a_line() -> None:
-    assert less_durable(diff("--- a/x", "-    os.fsync(fd)")) == ["service/state.py no longer says fsync"]
+    assert less_durable(diff("--- a/x", "-    os.fsync(fd)")) == [
+        "service/state.py no longer says fsync where it did"
+    ]
     assert less_durable("--- os.fsync(fd)\n+++ synchronous = OFF\n") == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evidence.cases import HeldOutCase, RecordedCall, RecordedTurn
 from trial import checks
 from trial.checks import Observation
-from trial.flags import clock, event_log, flags_of, reply_form, reported_calls, storable, told_turns
+from trial.flags import clock, event_log, flags_of, invented, reply_form, reported_calls, storable, told_turns
 from trial.measure import VerdictPolicy
 from trial.plan import Job
 from trial.replay import Replay
@@ -223,6 +223,19 @@ def test_no_log_can_break_a_check(events: list[dict[str, Any]], reply: Any) -> N
     checks.observe(Job(CASE, "candidate", "", 0), seen, trial)
 
 
+def test_turns_that_were_not_so() -> None:
+    assert invented(replay([STARTED, ENDED, TOLD])) is None
+    assert (
+        invented(replay([STARTED, ENDED, {**ENDED, "status": 200}]))
+        == "the log has 2 turn_ended events of turn r1"
+    )
+    stray = {**STARTED, "turn": "r1-again"}
+    assert "turn r1-again, which nobody sent" in str(invented(replay([STARTED, ENDED, stray])))
+    assert "feedback" in str(invented(replay([STARTED, ENDED, event("feedback", rating="up")])))
+    twice = replace(replay([STARTED, ENDED, STARTED, ENDED]), turns=replay([]).turns * 2)
+    assert invented(twice) is None, "it came twice"
+
+
 def test_own_time_leaves_waiting_out() -> None:
     one_after_the_other = (tool(order=0), tool(order=2))
     assert checks.own_seconds(CASE, replay([], one_after_the_other)) == pytest.approx(0.3)
@@ -241,7 +254,8 @@ def seen(
         hooks_before=frozenset({("tool", "guard")}), reached=frozenset({"turn", "tool"}), denied=False,
         ready=0.1, shape=frozenset({"status 200", "reply.id: the request's id"}), calls=1,
         answered_calls={"a": 1}, asked=frozenset({"messages", "model"}), for_client=frozenset(),
-        offered=frozenset(), charged=100, spent=100, size=50,
+        offered=frozenset(), charged=100, spent=100, size=50, models=frozenset({"m"}), asked_bytes=100,
+        words={"reply.finish_reason": frozenset({"stop"})},
     )  # fmt: skip
     return replace(made, **fields)
 
@@ -311,6 +325,18 @@ def test_a_reply_that_lacks_what_it_had() -> None:
     assert checks.reply_shape(both(20, "fail", shape=bare), POLICY).ok, (
         "what failed may have had a form of failure"
     )
+    words = {"reply.finish_reason": frozenset({"tool_calls"})}
+    assert "tool_calls at reply.finish_reason" in checks.reply_shape(both(20, words=words), POLICY).reason
+    assert checks.reply_shape(both(4, words=words), POLICY).ok, "too few to tell what is always said"
+    assert checks.reply_shape([*both(20), *both(1, words=words)], POLICY).ok, "by chance perhaps"
+    moods = [
+        (
+            replace(b, words={"reply.mood": frozenset({str(n)})}),
+            replace(c, words={"reply.mood": frozenset({"x"})}),
+        )
+        for n, (b, c) in enumerate(both(20))
+    ]
+    assert checks.reply_shape(moods, POLICY).ok, "what varies is nobody's contract"
     richer = frozenset({"status 200", "reply.id: the request's id", "reply.usage: number"})
     assert checks.reply_shape(both(20, shape=richer), POLICY).ok
 
@@ -322,6 +348,10 @@ def test_more_calls_than_needed() -> None:
     assert checks.extra_calls([*both(20), *both(1, calls=2)], POLICY).ok, "by chance perhaps"
     asked = frozenset({"messages", "model", "n"})
     assert "ask the model for 'n'" in checks.extra_calls(both(20, asked=asked), POLICY).reason
+    dear = frozenset({"dearest"})
+    assert "another model: dearest" in checks.extra_calls(both(20, models=dear), POLICY).reason
+    assert "far more words" in checks.extra_calls(both(20, asked_bytes=9000), POLICY).reason
+    assert checks.extra_calls(both(20, asked_bytes=4000), POLICY).ok, "an instruction more"
     assert checks.extra_calls(both(20, "fail", calls=2), POLICY).ok, "a fix may need a call"
     assert (
         "more than once"

@@ -1,18 +1,23 @@
 """Which cases hand their state on, and what of it counts against a candidate."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evidence.cases import RecordedTurn, RegressionCase
-from trial.hand_on import MOST_CASES, MOST_TURNS, keep, make_hand_on, state_handed_on
+from evidence.cases import RecordedCall, RecordedTurn, RegressionCase
+from trial.graders import load_graders
+from trial.hand_on import MOST_CASES, MOST_TURNS, Handed, keep, make_hand_on, state_handed_on
 from trial.measure import VerdictPolicy
 from trial.replay import Replay
+from trial.turns import ReplayedTurn
 
 POLICY = VerdictPolicy()
 READ = dict.fromkeys("abcde", True)
+GOOD = Handed(READ, {"r1": True, "r2": True})
 
 
 def turn(number: int) -> RecordedTurn:
@@ -30,7 +35,8 @@ def test_what_came_before_is_parted_from_the_cases_own_turns() -> None:
     assert made is not None
     assert [t.request_id for t in (*made.before.prelude, made.before.turn)] == ["r2", "r7", "r8"]
     own = made.after.case
-    assert [t.request_id for t in (*own.prelude, own.turn)] == ["r5", "r9"]
+    assert [t.request_id for t in (*own.prelude, own.turn)] == ["r2", "r5", "r7", "r8", "r9"]
+    assert made.after.repeated == {"r2", "r7", "r8"}
     assert {one.id for one in made.after.lived} == {"c5", "c9"}
     assert made.before.id != own.id
 
@@ -57,7 +63,11 @@ def test_no_turn_is_on_both_sides_and_none_is_missing(chosen: dict[int, list[int
         assert not any(set(earlier) - {number} for number, earlier in chosen.items() if number not in earlier)
         return
     before = {t.request_id for t in (*made.before.prelude, made.before.turn)}
-    after = [t.request_id for t in (*made.after.case.prelude, made.after.case.turn)]
+    again = made.after.repeated
+    assert again <= before
+    after = [
+        t.request_id for t in (*made.after.case.prelude, made.after.case.turn) if t.request_id not in again
+    ]
     assert before.isdisjoint(after)
     assert len(set(after)) == len(after) == len(made.after.lived) <= MOST_CASES
     assert len(before) + len(after) <= MOST_TURNS
@@ -67,27 +77,64 @@ def test_no_turn_is_on_both_sides_and_none_is_missing(chosen: dict[int, list[int
 def test_what_a_service_left_outlives_its_replay(tmp_path: Path) -> None:
     (tmp_path / "out" / "deep").mkdir(parents=True)
     (tmp_path / "out" / "deep" / "file").write_text("left")
-    kept = keep(Replay((), (), files=tmp_path / "out"), tmp_path / "kept")
+    kept = keep(Replay((), (), files=tmp_path / "out"), tmp_path / "kept").files
     (tmp_path / "out" / "deep" / "file").write_text("next case")
     assert (kept / "deep" / "file").read_text() == "left"
-    assert list(keep(Replay((), (), files=Path("/dev/null")), tmp_path / "died").iterdir()) == []
+    assert list(keep(Replay((), (), files=Path("/dev/null")), tmp_path / "died").files.iterdir()) == []
 
 
 @pytest.mark.parametrize("reader", ["forth", "back"])
-def test_what_the_other_image_cannot_read_is_lost(reader: str) -> None:
-    ways = {"forth": READ, "back": READ}
-    assert state_handed_on(READ, **ways, policy=POLICY).ok
-    check = state_handed_on(READ, **ways | {reader: READ | {"a": False}}, policy=POLICY)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"passed": READ | {"a": False}}, "1 of 5 turns"),
+        ({"passed": {}}, "5 of 5 turns"),
+        ({"answered": {"r1": False, "r2": True}}, "1 of 2 requests that come again"),
+        ({"log_kept": False}, "its log said before is gone"),
+    ],
+)
+def test_what_the_other_image_cannot_read_is_lost(reader: str, changes: dict[str, Any], said: str) -> None:
+    ways = {"forth": GOOD, "back": GOOD}
+    assert state_handed_on(GOOD, **ways, policy=POLICY).ok
+    check = state_handed_on(GOOD, **ways | {reader: replace(GOOD, **changes)}, policy=POLICY)
     assert not check.ok
-    assert "1 of 5 turns" in check.reason
-    assert not state_handed_on(READ, **ways | {reader: {}}, policy=POLICY).ok, "no answer is no right answer"
+    assert said in check.reason
 
 
 def test_what_two_processes_of_the_live_image_do_not_hand_on_says_nothing() -> None:
-    assert state_handed_on(dict.fromkeys(READ, False), {}, {}, POLICY).ok
-    assert state_handed_on({}, {}, None, POLICY).reason == "no case to hand on"
+    careless = Handed(dict.fromkeys(READ, False), {"r1": False}, log_kept=False)
+    assert state_handed_on(careless, Handed({}, {"r1": False}, False), careless, POLICY).ok
 
 
 def test_where_nobody_promises_a_way_back_none_is_asked_for() -> None:
-    assert state_handed_on(READ, READ, None, POLICY).ok
-    assert not state_handed_on(READ, {}, None, POLICY).ok
+    assert state_handed_on(GOOD, GOOD, None, POLICY).ok
+    assert not state_handed_on(GOOD, Handed({}), None, POLICY).ok
+
+
+def test_a_request_that_comes_again_has_its_old_answer_and_calls_nobody(tmp_path: Path) -> None:
+    made = make_hand_on([case(9, 7, 8)])
+    assert made is not None
+    (tmp_path / "out").mkdir()
+    replies = tuple(ReplayedTurn(f"r{n}", 200, {"text": str(n)}) for n in (7, 8, 9))
+    log: tuple[dict[str, object], ...] = ({"id": "1"}, {"id": "2"})
+    left = keep(Replay(replies[:2], (), tmp_path / "out", events=log[:1]), tmp_path / "kept")
+
+    def read(replay: Replay) -> Handed:
+        return made.read(left, replay, load_graders([], tmp_path))
+
+    again = Replay(replies, (), tmp_path / "out", events=log)
+    assert read(again) == Handed({"c9": True}, {"r7": True, "r8": True}, log_kept=True)
+    assert not read(replace(again, events=log[1:])).log_kept
+    other = (replies[0], replace(replies[1], reply={"text": "other"}), replies[2])
+    assert read(replace(again, turns=other)).answered == {"r7": True, "r8": False}
+    call = RecordedCall(
+        kind="tool",
+        target="shop/buy",
+        request={},
+        response={},
+        latency=0.1,
+        request_id="r7",
+        start_order=0,
+        end_order=1,
+    )
+    assert read(replace(again, calls=(call,))).answered == {"r7": False, "r8": True}

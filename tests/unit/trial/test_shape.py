@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trial.shape import client_calls, offered_tools, shape_of, used_tokens
+from trial.shape import client_calls, offered_tools, shape_of, used_tokens, words_of
 from trial.turns import ReplayedTurn
 
 JSON = st.recursive(
@@ -53,6 +53,7 @@ def test_what_is_nested_too_deep_ends() -> None:
     assert shape_of(turn(deep))
     assert shape_of(turn("[" * 100_000 + '{"'))
     assert shape_of(turn('{"a":' * 100_000))
+    assert len(words_of(turn(deep))) <= 32
 
 
 @given(JSON)
@@ -181,3 +182,34 @@ def test_calls_are_the_same_in_a_stream_cut_anywhere(first: list[str], then: lis
         delta(tool_calls=calls[len(first) :]),
     ]
     assert client_calls(cut) == client_calls(chat(tool_calls=calls)) == {*first, *then}
+
+
+def test_what_names_the_session_is_told_from_other_words() -> None:
+    got = ReplayedTurn("r", 200, {"session": "ann"}, {"x-session": "ann", "x-request-id": "r"})
+    whole = shape_of(got, "ann")
+    assert {"reply.session: the request's session", "header x-session: the request's session"} <= whole
+    assert "header x-request-id: the request's id" in whole
+    assert "header x-session: the request's session" not in shape_of(got, "bob")
+
+
+def test_the_words_of_the_interface_are_those_beside_the_answer() -> None:
+    reply = {
+        "id": "chat-r-1",
+        "model": "tiny",
+        "build": "0123456789abcdef",
+        "choices": [{"message": {"content": "hello there"}, "finish_reason": "stop", "said": "hello"}],
+        "cut": False,
+        "count": 3,
+        "session": "ann",
+    }
+    assert words_of(turn(reply), "ann") == {
+        "reply.model": frozenset({"tiny"}),
+        "reply.choices[].finish_reason": frozenset({"stop"}),
+        "reply.cut": frozenset({"False"}),
+        "the length of reply.choices": frozenset({"1"}),
+    }
+
+
+@given(JSON)
+def test_no_reply_breaks_the_reading_of_words(reply: object) -> None:
+    assert words_of(turn(reply)) == words_of(turn(json.loads(json.dumps(reply))))
