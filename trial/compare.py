@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -263,31 +264,50 @@ class _Player:
         made = make_hand_on([case for case in batch.regression if case.id in worked])
         if made is None:
             return (NOTHING_HANDED_ON,)
+        images: dict[Arm, str] = {"baseline": self.baseline, "candidate": self.candidate}
         with tempfile.TemporaryDirectory(prefix="state-") as name:
 
-            def writes(arm: Arm, image: str) -> Left | None:
-                job = Job(made.before, arm, image, seed, hands_on=True)
-                return self._alone(board, job, lambda _, replay: keep(replay, Path(name) / arm))
-
-            def reads(left: Left, arm: Arm, image: str, migrates: bool = True) -> Handed | None:
-                job = Job(made.after.case, arm, image, seed, inherits=Inherited(left.files, migrates))
+            def hand(writer: Arm, reader: Arm, ended: str = "drained") -> Handed | None:
+                left = left_by(writer, ended)
+                if left is None:
+                    return None
+                arm: Arm = "baseline" if writer == reader == "baseline" else "candidate"
+                migrates = (writer, reader) != ("candidate", "baseline")  # a way back migrates nothing
+                inherits = Inherited(left.files, migrates)
+                job = Job(made.after.case, arm, images[reader], seed, inherits=inherits)
                 return self._alone(board, job, lambda _, replay: made.read(left, replay, self.graders))
 
-            before = writes("baseline", self.baseline)
-            control = reads(before, "baseline", self.baseline) if before is not None else None
-            if before is None or control is None:
+            @cache
+            def left_by(arm: Arm, ended: str) -> Left | None:
+                job = Job(made.before, arm, images[arm], seed, hands_on=ended == "drained")
+                return self._alone(board, job, lambda _, replay: keep(replay, Path(name) / f"{arm}-{ended}"))
+
+            control = hand("baseline", "baseline")
+            if control is None:
                 return ()
             if not any(control.passed.values()):
                 return (NOTHING_HANDED_ON,)
-            forth = reads(before, "candidate", self.candidate)
-            if forth is None:
+            ways: dict[str, Handed] = {}
+            crossing: list[tuple[str, Arm, Arm]] = [("that the live image wrote", "baseline", "candidate")]
+            if reads_back:
+                crossing.append(("that the live image reads", "candidate", "baseline"))
+            for said, writer, reader in crossing:
+                handed = hand(writer, reader)
+                if handed is None:
+                    return ()
+                ways[said] = handed
+                check = state_handed_on(control, ways, board.policy)
+                if not check.ok:
+                    return (check,)
+            killed = hand("candidate", "candidate", "killed")
+            if killed is None:
                 return ()
-            check = state_handed_on(control, forth, None, board.policy)
-            if not check.ok or not reads_back:
+            ways["of a process that was killed"] = killed
+            check = state_handed_on(control, ways, board.policy)
+            if check.ok:
                 return (check,)
-            now = writes("candidate", self.candidate)
-            back = reads(now, "candidate", self.baseline, migrates=False) if now is not None else None
-            return () if back is None else (state_handed_on(control, forth, back, board.policy),)
+            control = hand("baseline", "baseline", "killed")
+            return () if control is None else (state_handed_on(control, ways, board.policy),)
 
     def _alone(self, board: _Board, job: Job, use: Callable[[Job, Replay], T]) -> T | None:
         """What is made of one replay; None when the arena broke it."""

@@ -3,9 +3,10 @@
 Every other replay reads only what the same image wrote. A candidate that writes otherwise and reads it back otherwise
 looks right in each of them, and garbles what users wrote before it, or what they wrote since when it is rolled back.
 So the earlier turns of some regression cases are replayed on one image, which is then asked to end, and their own turns
-on the other, which begins with what was left. Some of the earlier turns come again there under their old ids, as when the
-edge can't know whether they were answered: that is one reply and one deed still. And the log goes on where it was. Between
-two processes of the baseline each of these must work, else it says nothing.
+on the other, which begins with what was left. Some of the earlier turns come again there under their old ids, as when
+the edge can't know whether they were answered: that is one reply and one deed still. And the log goes on where it was.
+At last the candidate is killed instead, and goes on itself: what it answered must be there. Between two processes of the
+baseline each of these must work, else it says nothing.
 """
 
 import shutil
@@ -127,27 +128,23 @@ def _event_ids(replay: Replay) -> frozenset[str]:
     return frozenset(str(event["id"]) for event in replay.events if "id" in event)
 
 
-def state_handed_on(control: Handed, forth: Handed, back: Handed | None, policy: VerdictPolicy) -> Check:
-    """Is what one image wrote read by the other? `control`: baseline to baseline; `forth`: baseline to candidate; `back`:
-    candidate to baseline, None where nobody promises that."""
-    ways = {"that the live image wrote": forth} | (
-        {} if back is None else {"that the live image reads": back}
-    )
+def state_handed_on(control: Handed, ways: Mapping[str, Handed], policy: VerdictPolicy) -> Check:
+    """Is what one image wrote read by the next? `control`: from baseline to baseline. `ways`: how the state came about that
+    the candidate wrote or read, and what was made of it."""
     said = []
     for way, handed in ways.items():
         harmed, lost = lost_of(control.passed, handed.passed, policy)
         again = [
             ident for ident, old in control.answered.items() if old and not handed.answered.get(ident, True)
         ]
-        cut = control.log_kept and not handed.log_kept
-        said.append(f"with state {way} {lost} are lost")
+        found = [f"with state {way} {lost} are lost"]
         if again:
-            of = len(control.answered)
-            said.append(f"{len(again)} of {of} requests that come again there are acted on or answered anew")
-        if cut:
-            said.append("what its log said before is gone")
-        if harmed or again or cut:
-            return Check(
-                name="state_handed_on", ok=False, reason=", ".join(said[-3:] if len(said) > 3 else said)
+            found.append(
+                f"{len(again)} of {len(control.answered)} earlier requests that come again are acted on or answered anew"
             )
+        if cut := control.log_kept and not handed.log_kept:
+            found.append("what its log said before is gone")
+        if harmed or again or cut:
+            return Check(name="state_handed_on", ok=False, reason=", ".join(found))
+        said += found
     return Check(name="state_handed_on", ok=True, reason="; ".join(said))
