@@ -92,18 +92,20 @@ def make_hand_on(cases: Sequence[RegressionCase]) -> HandOn | None:
     called = {call.request_id for case in chosen for call in case.cassette.calls}
     by_worth = sorted(earlier.values(), key=lambda turn: (turn.request_id in called, turn.latency))
     again = by_worth[-REPEATED:]
+    # Last: a service that forgot them would have learnt them anew before it is asked for what they left.
+    after = _as_case(chosen, [*_in_order(own.values()), *_in_order(again)])
     return HandOn(
-        before=_as_case(chosen, earlier.values()),
-        after=Life(
-            _as_case(chosen, [*again, *own.values()]),
-            tuple(chosen),
-            frozenset(turn.request_id for turn in again),
-        ),
+        before=_as_case(chosen, _in_order(earlier.values())),
+        after=Life(after, tuple(chosen), frozenset(turn.request_id for turn in again)),
     )
 
 
-def _as_case(cases: Sequence[RegressionCase], turns: Iterable[RecordedTurn]) -> RegressionCase:
-    *first, last = sorted(turns, key=lambda turn: turn.started)
+def _in_order(turns: Iterable[RecordedTurn]) -> list[RecordedTurn]:
+    return sorted(turns, key=lambda turn: turn.started)
+
+
+def _as_case(cases: Sequence[RegressionCase], turns: Sequence[RecordedTurn]) -> RegressionCase:
+    *first, last = turns
     changes = {
         "id": new_id(),
         "turn": last,

@@ -35,7 +35,7 @@ def test_what_came_before_is_parted_from_the_cases_own_turns() -> None:
     assert made is not None
     assert [t.request_id for t in (*made.before.prelude, made.before.turn)] == ["r2", "r7", "r8"]
     own = made.after.case
-    assert [t.request_id for t in (*own.prelude, own.turn)] == ["r2", "r5", "r7", "r8", "r9"]
+    assert [t.request_id for t in (*own.prelude, own.turn)] == ["r5", "r9", "r2", "r7", "r8"]
     assert made.after.repeated == {"r2", "r7", "r8"}
     assert {one.id for one in made.after.lived} == {"c5", "c9"}
     assert made.before.id != own.id
