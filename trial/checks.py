@@ -337,9 +337,10 @@ def extra_calls(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
     fixed = [(b, c) for b, c in pairs if (b.outcome, c.outcome) == ("fail", "pass")]
     more = sum(cand.calls > base.calls for base, cand in alike)
     fewer = sum(cand.calls < base.calls for base, cand in alike)
-    named = Counter(name for base, cand in alike for name in cand.asked - base.asked if base.asked)
-    others = Counter(name for base, cand in alike for name in cand.models - base.models if base.models)
-    longer = sum(cand.asked_bytes > PROMPT_FACTOR * base.asked_bytes + PROMPT_FLOOR for base, cand in alike)
+    asking = [(base, cand) for base, cand in alike if base.asked]
+    named = Counter(name for base, cand in asking for name in cand.asked - base.asked)
+    others = Counter(name for base, cand in asking for name in cand.models - base.models)
+    longer = sum(cand.asked_bytes > PROMPT_FACTOR * base.asked_bytes + PROMPT_FLOOR for base, cand in asking)
     again = sum(
         any(times > max(1, base.answered_calls.get(key, 0)) for key, times in cand.answered_calls.items())
         for base, cand in fixed
@@ -347,14 +348,14 @@ def extra_calls(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
     said = ""
     if _often(more - fewer, len(alike), policy) and stats.sign_test(more, fewer) <= _SIGNIFICANCE:
         said = f"{more} of {len(alike)} turns that worked before make more calls, {fewer} make fewer"
-    elif named and _often(named.most_common(1)[0][1], len(alike), policy):
+    elif named and _often(named.most_common(1)[0][1], len(asking), policy):
         name, cases = named.most_common(1)[0]
-        said = f"{cases} of {len(alike)} turns that worked before ask the model for {name!r} too"
-    elif others and _often(others.most_common(1)[0][1], len(alike), policy):
+        said = f"{cases} of {len(asking)} turns that worked before ask the model for {name!r} too"
+    elif others and _often(others.most_common(1)[0][1], len(asking), policy):
         name, cases = others.most_common(1)[0]
-        said = f"{cases} of {len(alike)} turns that worked before ask another model: {name[:80]}"
-    elif _often(longer, len(alike), policy):
-        said = f"{longer} of {len(alike)} turns that worked before ask models in far more words"
+        said = f"{cases} of {len(asking)} turns that worked before ask another model: {name[:80]}"
+    elif _often(longer, len(asking), policy):
+        said = f"{longer} of {len(asking)} turns that worked before ask models in far more words"
     elif _often(again, len(fixed), policy):
         said = f"{again} of {len(fixed)} turns that it fixed ask the same thing more than once"
     return Check(name="extra_calls", ok=not said, reason=said or "no more calls than before")
