@@ -14,12 +14,12 @@ from containers.docker_options import DockerOptions
 pytestmark = pytest.mark.docker
 
 
-def test_a_kill_at_a_sixth_of_the_points_on_docker_ends_new_or_old(
+def test_a_kill_at_a_twelfth_of_the_points_on_docker_ends_new_or_old(
     tmp_path: Path, docker_options: DockerOptions
 ) -> None:
     images = Images(tmp_path / "images", docker=docker_options)
     plans = every_point(discover_in(tmp_path / "first", images))
-    assert violations(run_all(tmp_path, images, plans[::6])) == []
+    assert violations(run_all(tmp_path, images, plans[::12])) == []
 
 
 @pytest.mark.soak

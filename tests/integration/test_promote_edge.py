@@ -87,7 +87,9 @@ def test_a_request_that_an_instance_fails_again_and_again_grows_old_there(rig: R
     asking = threading.Thread(target=lambda: told.append(send(rig, "POST", "/v1/chat/completions", b"{}")[0]))
     asking.start()
     until(lambda: rig.edge.status().oldest_seconds > 1.0, 60.0)
+    rig.edge.hold()
     rig.edge.point_at(Target(str(whole), 2, "e"))
+    rig.edge.release()
     asking.join()
     assert told == [200]
     (mark,) = until(lambda: rig.edge.turns(2, 0), 60.0)
