@@ -23,8 +23,8 @@ from trial.replay import Replay
 from trial.report import Check
 from trial.turns import ReplayedTurn
 
-MOST_CASES = 20
-MOST_TURNS = 60
+MOST_CASES = 12
+MOST_TURNS = 36
 NOTHING = Check(name="state_handed_on", ok=True, reason="no case to hand on")
 REPEATED = 5
 """Earlier turns that are sent once more: those that called models or tools before others."""
