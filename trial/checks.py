@@ -87,6 +87,7 @@ class Observation:
 def observe(job: Job, replay: Replay, trial: Trial) -> Observation:
     hooks = [event for event in replay.events if event.get("kind") == "hook"]
     own = [call for call in own_calls(job.case, replay) if "#" not in call.target]
+    prompts = [call.request for call in own if call.kind == "model" and isinstance(call.request, dict)]
     return Observation(
         case_id=job.case.id,
         split=job.split,
@@ -105,19 +106,15 @@ def observe(job: Job, replay: Replay, trial: Trial) -> Observation:
         words=words_of(replay.turn, job.case.turn.session),
         calls=len(own),
         answered_calls=Counter(call.key for call in own if call.status == 200),
-        asked=frozenset(str(name) for request in _prompts(own) for name in request),
-        models=frozenset(str(r["model"]) for r in _prompts(own) if r.get("model")),
-        asked_bytes=sum(map(_size, _prompts(own))),
+        asked=frozenset(str(name) for request in prompts for name in request),
+        models=frozenset(str(r["model"]) for r in prompts if r.get("model")),
+        asked_bytes=sum(map(_size, prompts)),
         for_client=client_calls(replay.turn.reply),
         offered=offered_tools(job.case.turn.body),
         charged=used_tokens(replay.turn.reply),
         spent=sum(_spent(call) for call in replay.calls if call.kind == "model"),
         size=_size([turn.body for turn in (*job.case.prelude, job.case.turn)]) + _size(replay.turn.reply),
     )
-
-
-def _prompts(calls: Sequence[RecordedCall]) -> list[dict[str, object]]:
-    return [call.request for call in calls if call.kind == "model" and isinstance(call.request, dict)]
 
 
 def _spent(call: RecordedCall) -> int:
@@ -255,16 +252,14 @@ def reply_shape(pairs: Sequence[tuple[Observation, Observation]], policy: Verdic
     words; clients read the rest."""
     if reason := _calls_for_clients(pairs, policy):
         return Check(name="reply_shape", ok=False, reason=reason)
-    alike = [(base.shape, cand.shape) for base, cand in pairs if _both_passed(base, cand)]
-    had = Counter(part for base, _ in alike for part in base)
-    lost = Counter(part for base, cand in alike for part in base - cand)
+    alike = [(base, cand) for base, cand in pairs if _both_passed(base, cand)]
+    had = Counter(part for base, _ in alike for part in base.shape)
+    lost = Counter(part for base, cand in alike for part in base.shape - cand.shape)
     for part, cases in lost.most_common():
         if cases >= _FEW and cases > policy.slow_share * had[part]:
             reason = f"{cases} of {had[part]} replies that were right before lack this: {part}"
             return Check(name="reply_shape", ok=False, reason=reason)
-    if reason := _other_words(
-        [(base.words, cand.words) for base, cand in pairs if _both_passed(base, cand)], policy
-    ):
+    if reason := _other_words([(base.words, cand.words) for base, cand in alike], policy):
         return Check(name="reply_shape", ok=False, reason=reason)
     return Check(
         name="reply_shape", ok=True, reason=f"{len(alike)} replies that were right before have their form"

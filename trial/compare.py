@@ -19,8 +19,7 @@ from trial.arena import Arena, Played, invalid_trial, make_trial
 from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
-from trial.hand_on import NOTHING as NOTHING_HANDED_ON
-from trial.hand_on import Handed, Left, keep, make_hand_on, state_handed_on
+from trial.hand_on import NOTHING_HANDED_ON, Handed, Left, keep, make_hand_on, state_handed_on
 from trial.honeypot import make_honeypots
 from trial.long_life import (
     REPEATED,

@@ -17,7 +17,7 @@ from pathlib import Path
 from evidence.canonical import new_id
 from evidence.cases import RecordedTurn, RegressionCase
 from trial.graders import GraderSet
-from trial.long_life import Life, Outcomes, joined, lost_of, same_answer
+from trial.long_life import Life, Outcomes, joined, lost_of, same_answer, to_repeat
 from trial.measure import VerdictPolicy
 from trial.replay import Replay
 from trial.report import Check
@@ -25,7 +25,7 @@ from trial.turns import ReplayedTurn
 
 MOST_CASES = 12
 MOST_TURNS = 36
-NOTHING = Check(name="state_handed_on", ok=True, reason="no case to hand on")
+NOTHING_HANDED_ON = Check(name="state_handed_on", ok=True, reason="no case to hand on")
 REPEATED = 5
 """Earlier turns that are sent once more: those that called models or tools before others."""
 
@@ -89,9 +89,7 @@ def make_hand_on(cases: Sequence[RegressionCase]) -> HandOn | None:
         own[case.turn.request_id] = case.turn
     if not chosen:
         return None
-    called = {call.request_id for case in chosen for call in case.cassette.calls}
-    by_worth = sorted(earlier.values(), key=lambda turn: (turn.request_id in called, turn.latency))
-    again = by_worth[-REPEATED:]
+    again = to_repeat(earlier.values(), chosen, REPEATED)
     # Last: a service that forgot them would have learnt them anew before it is asked for what they left.
     after = _as_case(chosen, [*_in_order(own.values()), *_in_order(again)])
     return HandOn(

@@ -9,7 +9,7 @@ the candidate mended alone.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,7 +138,7 @@ def make_life(cases: Sequence[LifeCase], repeated: int = 0, most: int = MOST_TUR
         lived.append(case)
     if not lived:
         return None
-    again = _to_repeat(lived, repeated)
+    again = to_repeat((case.turn for case in lived), lived, repeated)
     *earlier, last = (*sorted(turns.values(), key=lambda turn: turn.started), *again)
     case = lived[-1].model_copy(
         update={
@@ -152,10 +152,14 @@ def make_life(cases: Sequence[LifeCase], repeated: int = 0, most: int = MOST_TUR
     return Life(case, tuple(lived), frozenset(turn.request_id for turn in again))
 
 
-def _to_repeat(lived: Sequence[LifeCase], count: int) -> tuple[RecordedTurn, ...]:
-    called = {call.request_id for case in lived for call in case.cassette.calls}
-    by_worth = sorted(lived, key=lambda case: (case.turn.request_id in called, case.turn.latency))
-    return tuple(case.turn for case in by_worth[max(0, len(by_worth) - count) :])
+def to_repeat(
+    turns: Iterable[RecordedTurn], cases: Sequence[LifeCase], count: int
+) -> tuple[RecordedTurn, ...]:
+    """The `count` of these turns whose second doing would harm most: those that called models or tools in `cases`, and of
+    them those that took long."""
+    called = {call.request_id for case in cases for call in case.cassette.calls}
+    by_worth = sorted(turns, key=lambda turn: (turn.request_id in called, turn.latency))
+    return tuple(by_worth[max(0, len(by_worth) - count) :])
 
 
 def make_busy_life(cases: Sequence[LifeCase], repeated: int = 0) -> Life | None:
@@ -168,7 +172,7 @@ def make_busy_life(cases: Sequence[LifeCase], repeated: int = 0) -> Life | None:
         return None
     needed = {turn.request_id for case in life.lived for turn in case.prelude}
     free = [case for case in life.lived if case.turn.request_id not in needed]
-    again = _to_repeat(free, min(repeated, len(life.lived) // 2))
+    again = to_repeat((case.turn for case in free), free, min(repeated, len(life.lived) // 2))
     twice = frozenset(turn.request_id for turn in again)
     case = life.case.model_copy(update={"prelude": (*again, *life.case.prelude)})
     return Life(case, tuple(one for one in life.lived if one.turn.request_id not in twice), twice)
