@@ -246,7 +246,7 @@ def test_watch_tells_where_a_run_stands_until_it_ends(
                     row.state, row.verdict = "finished", "inconclusive"
                     session.add(row)
 
-            timer = threading.Timer(1.0, go_on)
+            timer = threading.Timer(0.3, go_on)
             timer.start()
             return run_id
 

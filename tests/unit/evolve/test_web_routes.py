@@ -133,8 +133,10 @@ def test_what_a_role_gets(visit: Visit, method: str, path: str, role: str) -> No
     assert len(visit.world.book.rolled_back) == (path.endswith("/rollback") and wanted in (200, 303))
 
 
-@pytest.mark.parametrize("role", PEOPLE)
-@pytest.mark.parametrize(("method", "path"), TABLE)
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [(*route, role) for route in TABLE for role in PEOPLE if route[0] == "POST" or role == "admin"],
+)
 def test_what_anybody_gets_without_a_session(visit: Visit, method: str, path: str, role: str) -> None:
     """Whoever it is: the form was right while they were signed in, and they are not any more."""
     visit.sign_in(PEOPLE[role])

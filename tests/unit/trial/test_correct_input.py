@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from evidence.cases import Cassette, RecordedCall, RecordedTurn, VisibleCase
@@ -180,7 +180,6 @@ def test_what_was_handed_on_whole_has_no_objection(turn: Turn) -> None:
     assert turn.trouble(turn.calls()) == ""
 
 
-@settings(max_examples=300)
 @given(TURNS, st.sampled_from(sorted(SPOILT)))
 def test_whatever_is_taken_away_or_altered_has_one(turn: Turn, how: str) -> None:
     calls = turn.calls()
