@@ -81,7 +81,8 @@ class OwnEngine:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             self.process.wait(60)
-        # One that was killed left its mounts behind.
+        # One that was killed left containers' keepers and mounts behind.
+        subprocess.run(["pkill", "--full", f"containerd-shim.*{self.folder}/"], check=False)
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if (point := line.split()[1]).startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "-l", point], check=False)

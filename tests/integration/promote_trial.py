@@ -61,7 +61,8 @@ class Overlap:
 
     def _look(self) -> None:
         labels = {"evolve.service": self._rig.service, "evolve.role": "live"}
-        while not self._stop.wait(0.02):
+        pause = 0.02 if self._rig.images.docker is None else 0.1  # an engine works for each look
+        while not self._stop.wait(pause):
             try:
                 running = [i.name for i in self._rig.runtime.find(labels) if i.status().running]
             except RuntimeBroken:

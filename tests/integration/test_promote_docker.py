@@ -1,33 +1,52 @@
-"""The promoter on a real Docker Engine: the same runbook, the same kills, the same end."""
+"""The promoter on a real Docker Engine: the same runbook, the same kills, the same end; the engine is a victim, too."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docker_engine import own_engine
-from promote_campaign import discover_in, every_point, every_strike, not_struck, run_all, violations
+from docker_engine import OwnEngine, own_engine
+from promote_campaign import (
+    Points,
+    discover_in,
+    every_point,
+    every_strike,
+    not_struck,
+    run_all,
+    violations,
+)
 from promote_rig import Images, Rig
 from promote_strikes import VICTIMS, Mend
-
-from containers.docker_options import DockerOptions
 
 pytestmark = pytest.mark.docker
 
 
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OwnEngine]:
+    with tempfile.TemporaryDirectory(prefix="dk-") as folder, own_engine(Path(folder)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def images(engine: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return Images(tmp_path_factory.mktemp("images"), docker=engine.options)
+
+
+@pytest.fixture(scope="module")
+def points(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Points:
+    return discover_in(tmp_path_factory.mktemp("first"), images)
+
+
 def test_a_kill_at_a_twelfth_of_the_points_on_docker_ends_new_or_old(
-    tmp_path: Path, docker_options: DockerOptions
+    tmp_path: Path, images: Images, points: Points
 ) -> None:
-    images = Images(tmp_path / "images", docker=docker_options)
-    plans = every_point(discover_in(tmp_path / "first", images))
-    assert violations(run_all(tmp_path, images, plans[::12])) == []
+    assert violations(run_all(tmp_path, images, every_point(points)[::12])) == []
 
 
 @pytest.mark.soak
 def test_a_kill_at_every_point_on_docker_ends_new_or_old(
-    tmp_path: Path, docker_options: DockerOptions
+    tmp_path: Path, images: Images, points: Points
 ) -> None:
-    images = Images(tmp_path / "images", docker=docker_options)
-    points = discover_in(tmp_path / "first", images)
     results = run_all(tmp_path, images, every_point(points))
     assert violations(results) == []
     known = {name for names in points.values() for name in names} | {"BAKE.resumed"}
@@ -35,22 +54,17 @@ def test_a_kill_at_every_point_on_docker_ends_new_or_old(
     assert {"committed", "rolled_back", "closed", "settled"} <= {result.state for result in results}
 
 
-@pytest.mark.soak
-@pytest.mark.filterwarnings(
-    "ignore:unclosed <socket.socket:ResourceWarning"
-)  # docker-py's, where no engine answers
-def test_an_engine_killed_at_every_point_ends_new_or_old(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="dk-") as folder, own_engine(Path(folder)) as engine:
-        images = Images(tmp_path / "images", docker=engine.options)
-        points = discover_in(tmp_path / "first", images)
-        plans = every_strike(points, "engine", 2)
+# docker-py leaves them, where no engine answers.
+@pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+def test_an_engine_killed_at_every_point_ends_new_or_old(
+    tmp_path: Path, engine: OwnEngine, images: Images, points: Points
+) -> None:
+    def kill_engine(_: Rig) -> Mend:
+        engine.kill()
+        return engine.start
 
-        def kill_engine(_: Rig) -> Mend:
-            engine.kill()
-            return engine.start
-
-        victims = {**VICTIMS, "engine": kill_engine}
-        results = run_all(tmp_path, images, plans, edges=("embedded",), victims=victims)
-    print(f"{len(results)} swaps, {sum(len(result.hit) for result in results)} kills of the engine")
+    victims = {**VICTIMS, "engine": kill_engine}
+    plans = every_strike(points, "engine", 3)
+    results = run_all(tmp_path, images, plans, edges=("embedded",), victims=victims)
     assert violations(results) == []
     assert not_struck(points, "engine", results) == set()

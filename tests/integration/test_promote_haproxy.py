@@ -27,7 +27,6 @@ from promote.haproxy_files import point
 
 TURN = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}"
 MEMORY = 256 << 20
-SHUT = ("HOLD", "DRAIN", "FENCE", "CLONE", "START", "PROBE")
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +43,6 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def reset(link: socket.socket) -> None:
     link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     link.close()
-
-
-def open_state(rig: Rig) -> str:
-    found = rig.client.status()["open"]
-    return str(found["state"]) if isinstance(found, dict) else ""
 
 
 def kill(rig: Rig) -> None:
@@ -305,26 +299,3 @@ def test_swaps_and_rollbacks_go_through_haproxy_and_lose_nothing(tmp_path: Path)
         assert rig.live_image() == images.digest("good")
         assert traffic.lost_or_doubled() == []
         assert {item.status for item in traffic.sent} <= {200, 500}
-
-
-def test_haproxy_may_be_killed_in_the_middle_of_swaps(tmp_path: Path) -> None:
-    """Connections die with it; a client that asks again with the same id has one answer and one effect."""
-    images = Images(tmp_path / "images")
-    with rig_in(tmp_path / "rig", images, edge_kind="haproxy") as rig:
-        rig.install()
-        with Traffic(rig, again=True) as traffic:
-            for moments in (("PREFLIGHT",), SHUT, ("BAKE",), SHUT, SHUT):
-                before = rig.live_image()
-                kind = "slow_boot" if before == images.digest("good") else "good"
-                swap = rig.promote(kind)
-                until(lambda among=moments: open_state(rig) in among, 60.0)  # type: ignore[misc]
-                kill(rig)
-                rig.start_edge()
-                record = rig.finish(swap)
-                print(kind, record.state, record.reason)
-                assert record.state in ("committed", "rolled_back", "closed"), record.reason
-                assert record.live_image == (images.digest(kind) if record.state == "committed" else before)
-                until(lambda: not rig.edge.status().held, 60.0)
-        assert {item.status for item in traffic.sent} == {200}
-        assert traffic.lost_or_doubled() == []
-        assert len(traffic.sent) > 100
