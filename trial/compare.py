@@ -16,10 +16,10 @@ from evidence.canonical import digest, new_id
 from evidence.cases import SealedBatch
 from trial import statistics as stats
 from trial.arena import Arena, Played, invalid_trial, make_trial
-from trial.checks import OVERFIT_PAIRS, Observation, accusations, observe
+from trial.checks import OVERFIT_PAIRS, accusations
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
-from trial.hand_on import NOTHING_HANDED_ON, Handed, Left, keep, make_hand_on, state_handed_on
+from trial.hand_on import NOTHING_HANDED_ON, Ending, Handed, Left, hand_on, keep, make_hand_on
 from trial.honeypot import make_honeypots
 from trial.long_life import (
     REPEATED,
@@ -36,6 +36,7 @@ from trial.long_life import (
     repeats,
 )
 from trial.measure import Evidence, VerdictPolicy, count, is_clean, measure, pair_up
+from trial.observation import Observation, observe
 from trial.plan import Inherited, Job, Pair, Plan, make_plan
 from trial.progress import Progress
 from trial.replay import Replay
@@ -257,7 +258,7 @@ class _Player:
         )
 
     def hand_on(self, board: _Board, batch: SealedBatch, seed: int, reads_back: bool) -> tuple[Check, ...]:
-        """State that one image wrote, read by the other. No check when the arena broke: it was not made."""
+        """State that one image wrote, read by the other. No check when the arena broke it."""
         pairs = pair_up(board.trials, "regression")
         worked = {pair.case_id for pair in pairs if pair.baseline.outcome == pair.candidate.outcome == "pass"}
         made = make_hand_on([case for case in batch.regression if case.id in worked])
@@ -266,7 +267,7 @@ class _Player:
         images: dict[Arm, str] = {"baseline": self.baseline, "candidate": self.candidate}
         with tempfile.TemporaryDirectory(prefix="state-") as name:
 
-            def hand(writer: Arm, reader: Arm, ended: str = "drained") -> Handed | None:
+            def hand(writer: Arm, reader: Arm, ended: Ending) -> Handed | None:
                 left = left_by(writer, ended)
                 if left is None:
                     return None
@@ -277,36 +278,11 @@ class _Player:
                 return self._alone(board, job, lambda _, replay: made.read(left, replay, self.graders))
 
             @cache
-            def left_by(arm: Arm, ended: str) -> Left | None:
+            def left_by(arm: Arm, ended: Ending) -> Left | None:
                 job = Job(made.before, arm, images[arm], seed, hands_on=ended == "drained")
                 return self._alone(board, job, lambda _, replay: keep(replay, Path(name) / f"{arm}-{ended}"))
 
-            control = hand("baseline", "baseline")
-            if control is None:
-                return ()
-            if not any(control.passed.values()):
-                return (NOTHING_HANDED_ON,)
-            ways: dict[str, Handed] = {}
-            crossing: list[tuple[str, Arm, Arm]] = [("that the live image wrote", "baseline", "candidate")]
-            if reads_back:
-                crossing.append(("that the live image reads", "candidate", "baseline"))
-            for said, writer, reader in crossing:
-                handed = hand(writer, reader)
-                if handed is None:
-                    return ()
-                ways[said] = handed
-                check = state_handed_on(control, ways, board.policy)
-                if not check.ok:
-                    return (check,)
-            killed = hand("candidate", "candidate", "killed")
-            if killed is None:
-                return ()
-            ways["of a process that was killed"] = killed
-            check = state_handed_on(control, ways, board.policy)
-            if check.ok:
-                return (check,)
-            control = hand("baseline", "baseline", "killed")
-            return () if control is None else (state_handed_on(control, ways, board.policy),)
+            return hand_on(hand, reads_back, board.policy)
 
     def _alone(self, board: _Board, job: Job, use: Callable[[Job, Replay], T]) -> T | None:
         """What is made of one replay; None when the arena broke it."""

@@ -10,9 +10,10 @@ baseline each of these must work, else it says nothing.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from evidence.canonical import new_id
 from evidence.cases import RecordedTurn, RegressionCase
@@ -20,12 +21,13 @@ from trial.graders import GraderSet
 from trial.long_life import Life, Outcomes, joined, lost_of, same_answer, to_repeat
 from trial.measure import VerdictPolicy
 from trial.replay import Replay
-from trial.report import Check
+from trial.report import Arm, Check
 from trial.turns import ReplayedTurn
 
 MOST_CASES = 12
 MOST_TURNS = 36
 NOTHING_HANDED_ON = Check(name="state_handed_on", ok=True, reason="no case to hand on")
+Ending = Literal["drained", "killed"]
 REPEATED = 5
 """Earlier turns that are sent once more: those that called models or tools before others."""
 
@@ -126,6 +128,40 @@ def keep(replay: Replay, folder: Path) -> Left:
 
 def _event_ids(replay: Replay) -> frozenset[str]:
     return frozenset(str(event["id"]) for event in replay.events if "id" in event)
+
+
+def hand_on(
+    hand: Callable[[Arm, Arm, Ending], Handed | None], reads_back: bool, policy: VerdictPolicy
+) -> tuple[Check, ...]:
+    """Every way that state takes, one after the other, until one is found wanting. `hand`: who writes, who reads, and how
+    the writer ended; None where the arena broke it, and then no check was made. `reads_back`: may the live image have to
+    read what the candidate wrote?"""
+    control = hand("baseline", "baseline", "drained")
+    if control is None:
+        return ()
+    if not any(control.passed.values()):
+        return (NOTHING_HANDED_ON,)
+    wanted: list[tuple[str, Arm, Arm, Ending]] = [
+        ("that the live image wrote", "baseline", "candidate", "drained"),
+        ("that the live image reads", "candidate", "baseline", "drained"),
+        ("of a process that was killed", "candidate", "candidate", "killed"),
+    ]
+    ways: dict[str, Handed] = {}
+    check = state_handed_on(control, ways, policy)
+    for way, writer, reader, ending in wanted:
+        if reader == "baseline" and not reads_back:
+            continue
+        handed = hand(writer, reader, ending)
+        if handed is None:
+            return ()
+        ways[way] = handed
+        check = state_handed_on(control, ways, policy)
+        if not check.ok and ending == "killed":  # does the baseline keep what it answered?
+            control = hand("baseline", "baseline", "killed")
+            return () if control is None else (state_handed_on(control, ways, policy),)
+        if not check.ok:
+            break
+    return (check,)
 
 
 def state_handed_on(control: Handed, ways: Mapping[str, Handed], policy: VerdictPolicy) -> Check:

@@ -19,10 +19,10 @@ from evolve.stage import Place
 from evolve.stages import baseline, controls, screen, select
 from evolve.stages.models import Built, Evaluated
 from trial.arena import Played
-from trial.checks import Observation
 from trial.compare import compare
 from trial.graders import GraderSet
 from trial.long_life import Lived
+from trial.observation import Observation
 from trial.plan import Job
 from trial.report import Check, Trial, TrialReport
 

@@ -17,6 +17,7 @@ from evolve.settings import FILE_NAME
 from promote.settings import EdgeKind
 
 LONGEST = (
+    "test_promote_docker.py",
     "test_promote_kills.py",
     "test_promote_bad.py",
     "test_promote_docker_trouble.py",

@@ -1,8 +1,8 @@
 """Honest fixes for the whole pipeline: the gate corpus' own, and others by how a coder comes to them."""
 
+from gate_attacks import HONEST as OTHER_SHAPES
 from gate_corpus import FIX, HONEST, LARGEST, WRONG, turns, write
 from pipeline_world import Proposal
-from test_gate_attacks import HONEST as OTHER_SHAPES
 
 COMMITTED = (
     "git checkout -q -b fix; git add -A; git -c user.name=a -c user.email=a@b commit -qm 'largest means max'"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from evidence.cases import HeldOutCase, RecordedCall, RecordedTurn
 from trial import checks
-from trial.checks import Observation
 from trial.flags import clock, event_log, flags_of, invented, reply_form, reported_calls, storable, told_turns
 from trial.measure import VerdictPolicy
+from trial.observation import Observation, observe, own_seconds
 from trial.plan import Job
 from trial.replay import Replay
 from trial.report import Arm, Outcome, Split, Trial
@@ -220,7 +220,7 @@ def test_no_log_can_break_a_check(events: list[dict[str, Any]], reply: Any) -> N
     seen = replay(events, (tool(),), reply=reply)
     assert isinstance(flags_of(CASE, seen), tuple)
     trial = Trial(case_id="c", split="held_out", arm="candidate", digest="", outcome="fail")
-    checks.observe(Job(CASE, "candidate", "", 0), seen, trial)
+    observe(Job(CASE, "candidate", "", 0), seen, trial)
 
 
 def test_turns_that_were_not_so() -> None:
@@ -238,10 +238,10 @@ def test_turns_that_were_not_so() -> None:
 
 def test_own_time_leaves_waiting_out() -> None:
     one_after_the_other = (tool(order=0), tool(order=2))
-    assert checks.own_seconds(CASE, replay([], one_after_the_other)) == pytest.approx(0.3)
+    assert own_seconds(CASE, replay([], one_after_the_other)) == pytest.approx(0.3)
     at_once = (tool(order=0), tool(order=0).model_copy(update={"start_order": 0, "end_order": 2}))
-    assert checks.own_seconds(CASE, replay([], at_once)) == pytest.approx(0.4)
-    assert checks.own_seconds(CASE, replay([], one_after_the_other, latency=0.1)) == 0.0
+    assert own_seconds(CASE, replay([], at_once)) == pytest.approx(0.4)
+    assert own_seconds(CASE, replay([], one_after_the_other, latency=0.1)) == 0.0
 
 
 def seen(
@@ -454,6 +454,6 @@ def test_what_models_used_is_what_they_said_or_the_bytes() -> None:
     }
     streamed = MODEL.model_copy(update={"response": frames})
     job, one = Job(CASE, "candidate", "", 0), trial("c", "held_out", "candidate", "pass")
-    assert checks.observe(job, replay([], (told, streamed)), one).spent == 9 + 5
+    assert observe(job, replay([], (told, streamed)), one).spent == 9 + 5
     silent = MODEL.model_copy(update={"request": "x" * 40, "response": {}})
-    assert checks.observe(job, replay([], (silent,)), one).spent >= 40
+    assert observe(job, replay([], (silent,)), one).spent >= 40
