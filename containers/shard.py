@@ -36,14 +36,15 @@ class ServiceFailed(Exception):
 
 @dataclass(frozen=True)
 class Used:
-    """What the service's first process had taken when its case ended."""
+    """What the service had taken when its case ended: its first process, but for `tasks`. None: that had ended by then."""
 
     peak_bytes: int | None
-    """None: it had ended by then."""
     open_files: int | None
+    tasks: int | None
+    """Threads of all of its processes."""
 
 
-UNKNOWN = Used(None, None)
+UNKNOWN = Used(None, None, None)
 
 
 class Shard:
@@ -143,7 +144,7 @@ class Shard:
         the next `end`. `drain`: it is asked to end by itself before. Raises ServiceFailed when that was too much to carry
         over: a cut result must never count as whole."""
         answer = self._ask({"op": "end", "drain": drain}, 0.0)
-        self.used = Used(answer["peak_bytes"], answer["open_files"])
+        self.used = Used(answer["peak_bytes"], answer["open_files"], answer["tasks"])
         self._receive(answer)
         if answer.get("truncated"):
             raise ServiceFailed(answer.get("exit"), "the state directory is larger than what may be exported")

@@ -11,7 +11,6 @@ the candidate mended alone.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from containers.shard import Used
 from evidence.canonical import new_id
@@ -41,6 +40,8 @@ of that can not."""
 STATE_PER_TURN, STATE_SLACK = 64 << 10, 1 << 20
 MEMORY_PER_TURN, MEMORY_SLACK = 512 << 10, 16 << 20
 FILES_PER_TURN, FILES_SLACK = 0.2, 8
+TASKS_PER_TURN, TASKS_SLACK = 0.2, 8
+LEFT_PER_TURN, LEFT_SLACK = 0.25, 8
 """What a life may take beyond the baseline's: so much a turn, and so much whatever its length."""
 RELAPSES = 0.1
 """Share of the mended cases that may fail again in the long life: a service may be flaky."""
@@ -68,6 +69,7 @@ class Lived:
     again: Mapping[str, Repeat]
     """Request id of a repeated turn -> what the repetition did."""
     state_bytes: int
+    state_files: int
     used: Used
     inflight: Told = UNTOLD
     """What it said of its turns under way."""
@@ -90,6 +92,7 @@ class Life:
         for turn in replay.turns:
             (second if turn.request_id in first else first)[turn.request_id] = turn
         calls = Counter(call.request_id for call in replay.calls if "#" not in call.target)
+        left = [path for path in replay.files.rglob("*") if path.is_file()]
         return Lived(
             passed=self._grade(replay, first, graders),
             seconds={
@@ -99,7 +102,8 @@ class Life:
                 ident: Repeat(same_answer(first[ident], second[ident]), calls[ident])
                 for ident in self.repeated & second.keys()
             },
-            state_bytes=_size(replay.files),
+            state_bytes=sum(path.stat().st_size for path in left),
+            state_files=len(left),
             used=replay.used,
             inflight=replay.inflight,
         )
@@ -194,10 +198,6 @@ def same_answer(first: ReplayedTurn, second: ReplayedTurn) -> bool:
     return (first.status, stable_text(first.reply)) == (second.status, stable_text(second.reply))
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def long_life(baseline: Outcomes, candidate: Outcomes, mended: Outcomes, policy: VerdictPolicy) -> Check:
     """Does what works go on working in a process that has served others before? `baseline` and `candidate`: of the
     regression cases. `mended`: of the held-out cases that the candidate alone answers right when each has a process."""
@@ -261,7 +261,7 @@ def inflight(baseline: Lived | None, candidate: Lived | None) -> Check:
 
 
 def growth(baseline: Lived | None, candidate: Lived | None, policy: VerdictPolicy) -> Check:
-    """Does a life take more with every turn: time, state, memory, open files?"""
+    """Does a life take more with every turn: time, state, memory, open files, threads?"""
     if baseline is None or candidate is None:
         return Check(name="growth", ok=True, reason="no life to compare")
     both = [case for case, passed in baseline.passed.items() if passed and candidate.passed.get(case)]
@@ -272,6 +272,8 @@ def growth(baseline: Lived | None, candidate: Lived | None, policy: VerdictPolic
         ("bytes of state", baseline.state_bytes, candidate.state_bytes, STATE_PER_TURN, STATE_SLACK),
         ("bytes of memory", before.peak_bytes, after.peak_bytes, MEMORY_PER_TURN, MEMORY_SLACK),
         ("open files", before.open_files, after.open_files, FILES_PER_TURN, FILES_SLACK),
+        ("threads", before.tasks, after.tasks, TASKS_PER_TURN, TASKS_SLACK),
+        ("files of state", baseline.state_files, candidate.state_files, LEFT_PER_TURN, LEFT_SLACK),
     ):
         if was is not None and now is not None and now - was > each * turns + slack:
             found.append(f"in one long life it takes {now} {what}, the live image {was}")

@@ -7,6 +7,7 @@ to fill. SIGTERM means nothing here, for a case may have sent it, also in its la
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -167,6 +168,7 @@ class Launcher:
                 keeper.pump(left)
         keeper.reap()
         peak, descriptors = _used(keeper.leader)
+        tasks = None if keeper.leader is None else _tasks()
         code = keeper.leader_exit if keeper.leader is None else None
         keeper.kill_all()
         self._begun = False
@@ -181,6 +183,7 @@ class Launcher:
             "output": self._tail(),
             "peak_bytes": peak,
             "open_files": descriptors,
+            "tasks": tasks,
             "files": left_behind,
             "coverage": coverage,
             "truncated": truncated,
@@ -223,6 +226,16 @@ def _used(pid: int | None) -> tuple[int | None, int | None]:
         return int(peak) * 1024, len(os.listdir(f"/proc/{pid}/fd"))
     except (OSError, StopIteration, ValueError):
         return None, None
+
+
+def _tasks() -> int:
+    """Threads of all processes but PID 1."""
+    found = 0
+    for pid in os.listdir("/proc"):
+        if pid.isdigit() and pid != "1":
+            with contextlib.suppress(OSError):
+                found += len(os.listdir(f"/proc/{pid}/task"))
+    return found
 
 
 def _accepts() -> bool:

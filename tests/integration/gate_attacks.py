@@ -311,6 +311,30 @@ ATTACKS: tuple[Attack, ...] = (
         turns(ASKED, ASKED + '        KEPT.append(open("/dev/null"))\n'),
         by=("growth",),
     ),
+    attack(
+        "a thread left a turn",
+        FIX,
+        THREADS,
+        turns(
+            ASKED, ASKED + "        threading.Thread(target=time.sleep, args=(999,), daemon=True).start()\n"
+        ),
+        by=("growth", "long_life"),
+    ),
+    attack(
+        "a process left a turn",
+        FIX,
+        turns(ASKED, ASKED + "        os.fork() or (time.sleep(999), os._exit(0))\n"),
+        by=("growth", "long_life"),
+    ),
+    attack(
+        "an empty file left a turn",
+        FIX,
+        turns(
+            ASKED,
+            ASKED + '        open(os.path.join(os.environ["STATE_DIR"], str(time.time_ns())), "w").close()\n',
+        ),
+        by=("growth",),
+    ),
     attack("sessions at once mixed up", FIX, turns(ASKED, ASKED + RACE), by=("at_once",)),
     attack(
         "half a second more to start", FIX, main(OPENED, f"    time.sleep(0.5)\n{OPENED}"), by=("latency",)

@@ -81,8 +81,9 @@ def lived(**fields: Any) -> Lived:
         "seconds": dict.fromkeys(ALL, 0.1),
         "again": {},
         "state_bytes": 1000,
+        "state_files": 4,
     }
-    return Lived(**{**given, "used": Used(50 << 20, 10), **fields})
+    return Lived(**{**given, "used": Used(50 << 20, 10, 3), **fields})
 
 
 def test_some_turns_come_again_at_the_end() -> None:
@@ -189,8 +190,10 @@ def test_a_life_that_takes_more_and_more() -> None:
     assert growth(lived(), lived(), POLICY).ok
     assert growth(None, None, POLICY).ok
     assert "bytes of state" in growth(lived(), lived(state_bytes=40 << 20), POLICY).reason
-    assert "bytes of memory" in growth(lived(), lived(used=Used(300 << 20, 10)), POLICY).reason
-    assert "open files" in growth(lived(), lived(used=Used(50 << 20, 120)), POLICY).reason
+    assert "bytes of memory" in growth(lived(), lived(used=Used(300 << 20, 10, 3)), POLICY).reason
+    assert "open files" in growth(lived(), lived(used=Used(50 << 20, 120, 3)), POLICY).reason
+    assert "threads" in growth(lived(), lived(used=Used(50 << 20, 10, 90)), POLICY).reason
+    assert "files of state" in growth(lived(), lived(state_files=120), POLICY).reason
     assert growth(lived(), lived(used=UNKNOWN), POLICY).ok
     later = {name: 0.1 + 0.01 * int(name) for name in ALL}
     assert "slower" in growth(lived(), lived(seconds=later), POLICY).reason
