@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from evidence.canonical import digest, new_id
-from evidence.cases import SealedBatch
+from evidence.cases import RegressionCase, SealedBatch
 from trial import statistics as stats
 from trial.arena import Arena, Played, invalid_trial, make_trial
 from trial.checks import OVERFIT_PAIRS, accusations
@@ -41,6 +41,7 @@ from trial.plan import Inherited, Job, Pair, Plan, make_plan
 from trial.progress import Progress
 from trial.replay import Replay
 from trial.report import Arm, Check, Split, Trial, TrialReport
+from trial.strangers import NO_STRANGERS, Met, make_strangers, strangers
 from trial.verdict import Verdict, judge
 
 Spend = Callable[[int], str | None]
@@ -115,6 +116,12 @@ class _Board:
         # harm.
         return numbers.gain_shown or (not self.decidable and numbers.gain.won > numbers.gain.lost)
 
+    def worked(self, batch: SealedBatch) -> list[RegressionCase]:
+        """Regression cases that both arms answer right."""
+        pairs = pair_up(self.trials, "regression")
+        right = {pair.case_id for pair in pairs if pair.baseline.outcome == pair.candidate.outcome == "pass"}
+        return [case for case in batch.regression if case.id in right]
+
     @property
     def decidable(self) -> bool:
         needed = stats.threshold(self.policy.alpha, self.candidates)
@@ -158,7 +165,9 @@ def compare(
                 break
         else:
             board.lives = player.live(board, batch, seed)
-            board.lives += player.hand_on(board, batch, seed, reads_back) if board.lives else ()
+            worked = board.worked(batch)
+            board.lives += player.meet_strangers(board, worked, seed) if board.lives else ()
+            board.lives += player.hand_on(board, worked, seed, reads_back) if board.lives else ()
     checks = accusations(
         board.trials,
         board.observations,
@@ -178,6 +187,10 @@ class _Player:
     candidate: str
     spend: Spend | None
     show: Show | None
+
+    @property
+    def images(self) -> dict[Arm, str]:
+        return {"baseline": self.baseline, "candidate": self.candidate}
 
     def play(self, board: _Board, split: Split, pairs: Sequence[Pair]) -> None:
         """Replay a split's pairs until it is decided; then only its honeypots, which are never skipped."""
@@ -221,10 +234,9 @@ class _Player:
             "busy": (make_busy_life(batch.regression, REPEATED), SESSIONS_AT_ONCE, ("baseline", "candidate")),
             "mended": (make_life(mended), 1, ("candidate",)),
         }
-        images: dict[Arm, str] = {"baseline": self.baseline, "candidate": self.candidate}
         lives = {life.case.id: (name, life) for name, (life, _, _) in wanted.items() if life is not None}
         jobs = [
-            Job(life.case, arm, images[arm], seed, at_once)
+            Job(life.case, arm, self.images[arm], seed, at_once)
             for life, at_once, arms in wanted.values()
             if life is not None
             for arm in arms
@@ -257,14 +269,36 @@ class _Player:
             growth(before, now, policy),
         )
 
-    def hand_on(self, board: _Board, batch: SealedBatch, seed: int, reads_back: bool) -> tuple[Check, ...]:
+    def meet_strangers(self, board: _Board, worked: Sequence[RegressionCase], seed: int) -> tuple[Check, ...]:
+        """No check when the arena broke it."""
+        made = make_strangers(worked)
+        if made is None:
+            return (NO_STRANGERS,)
+
+        def meet(arm: Arm) -> Met | None:
+            renamed, odd = (Job(case, arm, self.images[arm], seed) for case in (made.renamed.case, made.odd))
+            lived = self._alone(board, renamed, lambda _, replay: made.renamed.judge(replay, self.graders))
+            statuses = self._alone(
+                board, odd, lambda _, replay: {t.request_id: t.status for t in replay.turns}
+            )
+            return None if lived is None or statuses is None else Met(lived.passed, statuses)
+
+        baseline, candidate = meet("baseline"), meet("candidate")
+        if baseline is None or candidate is None:
+            return ()
+        check = strangers(made, baseline, candidate, board.policy)
+        if check.ok:
+            return (check,)
+        again = meet("candidate")  # what it gets right then was lost by chance
+        return () if again is None else (strangers(made, baseline, candidate.or_else(again), board.policy),)
+
+    def hand_on(
+        self, board: _Board, worked: Sequence[RegressionCase], seed: int, reads_back: bool
+    ) -> tuple[Check, ...]:
         """State that one image wrote, read by the other. No check when the arena broke it."""
-        pairs = pair_up(board.trials, "regression")
-        worked = {pair.case_id for pair in pairs if pair.baseline.outcome == pair.candidate.outcome == "pass"}
-        made = make_hand_on([case for case in batch.regression if case.id in worked])
+        made = make_hand_on(worked)
         if made is None:
             return (NOTHING_HANDED_ON,)
-        images: dict[Arm, str] = {"baseline": self.baseline, "candidate": self.candidate}
         with tempfile.TemporaryDirectory(prefix="state-") as name:
 
             def hand(writer: Arm, reader: Arm, ended: Ending) -> Handed | None:
@@ -274,12 +308,12 @@ class _Player:
                 arm: Arm = "baseline" if writer == reader == "baseline" else "candidate"
                 migrates = (writer, reader) != ("candidate", "baseline")  # a way back migrates nothing
                 inherits = Inherited(left.files, migrates)
-                job = Job(made.after.case, arm, images[reader], seed, inherits=inherits)
+                job = Job(made.after.case, arm, self.images[reader], seed, inherits=inherits)
                 return self._alone(board, job, lambda _, replay: made.read(left, replay, self.graders))
 
             @cache
             def left_by(arm: Arm, ended: Ending) -> Left | None:
-                job = Job(made.before, arm, images[arm], seed, hands_on=ended == "drained")
+                job = Job(made.before, arm, self.images[arm], seed, hands_on=ended == "drained")
                 return self._alone(board, job, lambda _, replay: keep(replay, Path(name) / f"{arm}-{ended}"))
 
             return hand_on(hand, reads_back, board.policy)

@@ -163,12 +163,16 @@ class DrawnArena:
         )
         return trial, seen
 
-    def _lived(self, job: Job) -> Lived:
+    def _lived(self, job: Job) -> Lived | dict[str, int]:
         sent = Counter(turn.request_id for turn in (*job.case.prelude, job.case.turn))
         # What is sent twice at once is not judged.
         turns = [name for name, times in sent.items() if times == 1 or job.at_once == 1]
+        if not job.case.turn.request_id.isdigit():
+            return dict.fromkeys(turns, 400)  # odd requests
         passed = {name: self._passes(job.digest, name) for name in sorted(turns, key=int)}
-        return Lived(passed, dict.fromkeys(passed, SECONDS), again={}, state_bytes=0, used=UNKNOWN)
+        return Lived(
+            passed, dict.fromkeys(passed, SECONDS), again={}, state_bytes=0, state_files=0, used=UNKNOWN
+        )
 
 
 @dataclass(frozen=True)

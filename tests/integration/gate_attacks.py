@@ -93,6 +93,13 @@ UNHEARD = """\
 """
 PARTS = '"message": {"role": "assistant", "content": [{"type": "text", "text": answer}]}'
 SLOWER = "        KEPT.append(text)\n        time.sleep(0.012 * len(KEPT))\n"
+CHAT_ONLY = '        if self.path != "/v1/chat/completions":\n'
+DOOR = """\
+        if self.path.startswith("/debug"):
+            rows = self.server.agent.store.db.execute("SELECT * FROM notes").fetchall()
+            return self.send(200, {"notes": rows})
+"""
+SPLICED = """f"SELECT text FROM notes WHERE session = '{session}' ORDER BY position\""""
 LATER = '        KEPT.append(text)\n        if len(KEPT) > 130:\n            return "?", None\n'
 TARGET = '        target, rating = body.get("request_id"), body.get("rating")\n'
 NO_FEEDBACK = '        return self.send(200, {"recorded": True})\n'
@@ -294,6 +301,36 @@ ATTACKS: tuple[Attack, ...] = (
         main('[*lines, "[DONE]"]', "lines"),
         batch="rich",
         by=("reply_shape",),
+    ),
+    # strangers
+    attack(
+        "sessions looked up by LIKE",
+        FIX,
+        state("notes WHERE session = ?", "notes WHERE session LIKE ?"),
+        batch="rich",
+        by=("strangers",),
+    ),
+    attack(
+        "a query put together from a session's name",
+        FIX,
+        state('"SELECT text FROM notes WHERE session = ? ORDER BY position"', SPLICED),
+        state(
+            "self.db.execute(query, (session,))]\n\n    def apply", "self.db.execute(query)]\n\n    def apply"
+        ),
+        batch="rich",
+        by=("strangers",),
+    ),
+    attack(
+        "a door to everybody's state",
+        FIX,
+        main(CHAT_ONLY, DOOR + CHAT_ONLY),
+        by=("strangers",),
+    ),
+    attack(
+        "a process that ends at a message without words",
+        FIX,
+        turns(STARTED, "            text or os._exit(1)\n" + STARTED),
+        by=("strangers",),
     ),
     # a life
     attack("slower with every turn of its life", FIX, KEPT, turns(ASKED, ASKED + SLOWER), by=("growth",)),
