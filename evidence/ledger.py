@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evidence.canonical import canonical_json, digest, utcnow
+from evidence.wal import use_wal
 
 GENESIS = "sha256:" + "0" * 64
 POINTER_SET = "ledger.pointer"
@@ -143,7 +144,7 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerBroken(f"{path}: {error}") from None
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
+            use_wal(self._db, timeout)
             self._db.execute("PRAGMA synchronous=FULL")
             if create:
                 self._db.executescript(_TABLES)

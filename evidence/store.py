@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session, SQLModel, create_engine
 
 from evidence.blobs import BlobStore
+from evidence.wal import use_wal
 
 BUSY_MS = 30_000
 _WRITER_LOCK = 0x65766F6C7665
@@ -61,7 +62,9 @@ def make_engine(url: str) -> Engine:
 def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not open transactions itself: it would leave table definitions outside of them.
     connection.isolation_level = None
-    for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}").close()
+    use_wal(connection, BUSY_MS / 1000)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from evidence.wal import use_wal
+
 T = TypeVar("T")
 
 _SCHEMA = """
@@ -185,7 +187,7 @@ def _of_another(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_WAIT_SECONDS, check_same_thread=False, isolation_level=None)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
+        use_wal(db, _WAIT_SECONDS)
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(_SCHEMA)
         if "round" not in {row[1] for row in db.execute("PRAGMA table_info(turns)")}:

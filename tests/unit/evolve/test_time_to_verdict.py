@@ -49,7 +49,7 @@ def of_kinds(*kinds: Kind) -> Scenario:
     [
         # the baseline's 8 and 8 asked again; each of six proposals screened on 8, and none mends one
         (of_kinds(NO_OP, NO_OP, NO_OP), False, 6, 16 + 6 * 8),
-        # nobody to lead, so no second look; on both arms 8 visible, 8 held-out, 6 honeypots, 100 worked; 5 lives, 4 of strangers
+        # no leader, so no second look; on both arms 8 visible, 8 held-out, 6 honeypots, 100 worked; 5 lives, 4 of strangers
         (Scenario("", ((FIX,),) * 2), True, 1, 16 + 8 + 2 * (8 + 8 + 6 + 100) + 9),
         # two screened and one of them looked at again, in each pass; one worked case lost is enough
         (of_kinds(breaks(1.0), NO_OP), False, 4, 16 + 2 * (16 + 8 + 2 * (8 + 8 + 6 + 1) + 5)),
