@@ -99,6 +99,12 @@ def points_of(points: Points) -> dict[str, list[str]]:
     return mine
 
 
+def journaled(points: Points) -> Points:
+    """Those right behind a row of the journal; the others lie between two rows, or inside of one's transaction."""
+    rows = (".intent", ".done", ".begun")
+    return {scenario: [name for name in names if name.endswith(rows)] for scenario, names in points.items()}
+
+
 def random_plan(points: Points, dice: random.Random, victims: Sequence[str] = ()) -> Plan:
     """Any scenario, any of its points, anyone struck there, in three of ten cases a second one during recovery."""
     scenario = dice.choices((*SCENARIOS[:4], DIES), weights=(6, 4, 3, 1, 1))[0]

@@ -52,6 +52,11 @@ class Result:
     requests: int = 0
 
 
+def looks_every(rig: Rig) -> float:
+    """Seconds. An engine works for each look at its containers."""
+    return 0.02 if rig.images.docker is None else 0.1
+
+
 class Overlap:
     """Looks for two live instances at one time, as fast as it can, while the block lasts."""
 
@@ -61,8 +66,7 @@ class Overlap:
 
     def _look(self) -> None:
         labels = {"evolve.service": self._rig.service, "evolve.role": "live"}
-        pause = 0.02 if self._rig.images.docker is None else 0.1  # an engine works for each look
-        while not self._stop.wait(pause):
+        while not self._stop.wait(looks_every(self._rig)):
             try:
                 running = [i.name for i in self._rig.runtime.find(labels) if i.status().running]
             except RuntimeBroken:
@@ -104,7 +108,7 @@ class Trial:
         target = before if self.plan.scenario in (BACK, DIES) else self._target(before)
         striker = Striker(rig, self._points, self._strikes, self.result.hit, self._victims)
         with (
-            Traffic(rig, clients=3, pause=0.04, again=self._struck("edge")) as traffic,
+            Traffic(rig, clients=3, pause=0.1, again=self._struck("edge")) as traffic,
             Overlap(rig) as overlap,
         ):
             rig.kill_promoter()
@@ -227,7 +231,7 @@ class Trial:
                 seen = f"{status} {edge}"
             except (Unreachable, RuntimeBroken):
                 rest_since = 0.0
-                time.sleep(0.02)
+                time.sleep(looks_every(self.rig))
                 continue
             if not alive:
                 rest_since = 0.0
@@ -235,7 +239,7 @@ class Trial:
                 rest_since = time.monotonic()
             elif time.monotonic() - rest_since > 0.15:
                 return
-            time.sleep(0.02)
+            time.sleep(looks_every(self.rig))
         self.result.problems.append(f"no rest: {seen} {self.rig.tail()}")
 
     def _disarm(self) -> None:

@@ -1,7 +1,7 @@
 """The promoter on a real Docker Engine: the same runbook, the same kills, the same end; the engine is a victim, too."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from promote_campaign import (
     discover_in,
     every_point,
     every_strike,
+    journaled,
     not_struck,
     run_all,
     violations,
@@ -56,15 +57,18 @@ def test_a_kill_at_every_point_on_docker_ends_new_or_old(
 
 # docker-py leaves them, where no engine answers.
 @pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
-def test_an_engine_killed_at_every_point_ends_new_or_old(
-    tmp_path: Path, engine: OwnEngine, images: Images, points: Points
+@pytest.mark.parametrize(
+    "among", [journaled, pytest.param(lambda points: points, id="every_point", marks=pytest.mark.soak)]
+)
+def test_an_engine_killed_behind_every_row_of_the_journal_ends_new_or_old(
+    tmp_path: Path, engine: OwnEngine, images: Images, points: Points, among: Callable[[Points], Points]
 ) -> None:
     def kill_engine(_: Rig) -> Mend:
         engine.kill()
         return engine.start
 
     victims = {**VICTIMS, "engine": kill_engine}
-    plans = every_strike(points, "engine", 3)
+    plans = every_strike(among(points), "engine", 3)
     results = run_all(tmp_path, images, plans, edges=("embedded",), victims=victims)
     assert violations(results) == []
-    assert not_struck(points, "engine", results) == set()
+    assert not_struck(among(points), "engine", results) == set()
