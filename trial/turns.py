@@ -196,7 +196,10 @@ def send_turn(
                 connection.connect()
                 if stop.is_set():
                     raise ConnectionAbortedError("stopped")
-                connection.request("POST", turn.path, _held(connection, data, hold), headers)
+                with contextlib.suppress(
+                    BrokenPipeError, ConnectionResetError
+                ):  # answered before it had read all
+                    connection.request("POST", turn.path, _held(connection, data, hold), headers)
                 response = _Response(connection.sock)
                 response.begin()
                 raw = response.read(MAX_REPLY + 1)

@@ -19,8 +19,9 @@ CLOSING = JSON + b"connection: close\r\ncontent-length: 2\r\n\r\n{}"
 
 
 @contextmanager
-def answering(path: Path, *pieces: bytes, closes: bool) -> Iterator[Path]:
-    """A service that answers one request with these writes, and then closes or holds the connection."""
+def answering(path: Path, *pieces: bytes, closes: bool, reads: bool = True) -> Iterator[Path]:
+    """A service that answers one request with these writes, and then closes or holds the connection. `reads`: all of it
+    before."""
     done = threading.Event()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -30,7 +31,9 @@ def answering(path: Path, *pieces: bytes, closes: bool) -> Iterator[Path]:
             connection, _ = listener.accept()
             with connection:
                 asked = b""
-                while not asked.endswith(b"{}"):  # what is left unread would reset the connection
+                while not asked.endswith(
+                    b"{}" if reads else b""
+                ):  # what is left unread would reset the connection
                     asked += connection.recv(1 << 16)
                 for piece in pieces:
                     connection.sendall(piece)
@@ -68,3 +71,16 @@ def test_they_are_seen_when_they_come_by_themselves(tmp_path: Path) -> None:
 def test_a_reply_that_ends_with_its_connection_has_nothing_behind_it(tmp_path: Path) -> None:
     turn = sent(tmp_path / "s", JSON + b"\r\n{}", closes=True)
     assert (turn.status, turn.reply, turn.followed) == (200, {}, False)
+
+
+def test_who_answers_before_it_has_read_all_is_heard(tmp_path: Path) -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    long = TURN.model_copy(update={"body": {"text": "x" * 4_000_000}})
+    with answering(tmp_path / "s", refusal, closes=True, reads=False) as agent:
+        assert send_turn(agent, long, "x-request-id", 10.0, Stop()).status == 413
+
+
+def test_who_hangs_up_in_the_middle_of_a_request_has_not_answered(tmp_path: Path) -> None:
+    long = TURN.model_copy(update={"body": {"text": "x" * 4_000_000}})
+    with answering(tmp_path / "s", closes=True, reads=False) as agent:
+        assert send_turn(agent, long, "x-request-id", 10.0, Stop()).status is None
