@@ -4,44 +4,26 @@ Results are looked at in plan order, whichever replay finished first: the order 
 depends on what they answer, and a test that looks at results in such an order would be fooled by it.
 """
 
-import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 from evidence.canonical import digest, new_id
-from evidence.cases import RegressionCase, SealedBatch
+from evidence.cases import HeldOutCase, RegressionCase, SealedBatch
 from trial import statistics as stats
 from trial.arena import Arena, Played, invalid_trial, make_trial
 from trial.checks import OVERFIT_PAIRS, accusations
 from trial.flags import flags_of
 from trial.graders import GraderError, GraderSet
-from trial.hand_on import NOTHING_HANDED_ON, Ending, Handed, Left, hand_on, keep, make_hand_on
 from trial.honeypot import make_honeypots
-from trial.long_life import (
-    REPEATED,
-    SESSIONS_AT_ONCE,
-    Life,
-    Lived,
-    Outcomes,
-    at_once,
-    growth,
-    inflight,
-    long_life,
-    make_busy_life,
-    make_life,
-    repeats,
-)
+from trial.lives import Lives
 from trial.measure import Evidence, VerdictPolicy, count, is_clean, measure, pair_up
 from trial.observation import Observation, observe
-from trial.plan import Inherited, Job, Pair, Plan, make_plan
+from trial.plan import Job, Pair, Plan, make_plan
 from trial.progress import Progress
 from trial.replay import Replay
 from trial.report import Arm, Check, Split, Trial, TrialReport
-from trial.strangers import NO_STRANGERS, Met, make_strangers, strangers
 from trial.verdict import Verdict, judge
 
 Spend = Callable[[int], str | None]
@@ -49,7 +31,6 @@ Spend = Callable[[int], str | None]
 Show = Callable[[Progress], None]
 """Told before the first pair and after each."""
 Result = tuple[Trial, Observation | None]
-T = TypeVar("T")
 
 
 @dataclass
@@ -116,6 +97,11 @@ class _Board:
         # harm.
         return numbers.gain_shown or (not self.decidable and numbers.gain.won > numbers.gain.lost)
 
+    def won(self, batch: SealedBatch) -> list[HeldOutCase]:
+        """Held-out cases that the candidate alone answers right."""
+        won = {pair.case_id for pair in pair_up(self.trials, "held_out") if pair.result == "won"}
+        return [case for case in batch.held_out if case.id in won]
+
     def worked(self, batch: SealedBatch) -> list[RegressionCase]:
         """Regression cases that both arms answer right."""
         pairs = pair_up(self.trials, "regression")
@@ -164,10 +150,8 @@ def compare(
             if not board.goes_on(split):
                 break
         else:
-            board.lives = player.live(board, batch, seed)
-            worked = board.worked(batch)
-            board.lives += player.meet_strangers(board, worked, seed) if board.lives else ()
-            board.lives += player.hand_on(board, worked, seed, reads_back) if board.lives else ()
+            lives = Lives(arena, graders, player.images, policy, seed, lambda: player.pay(board))
+            board.lives = lives.checks(batch.regression, board.won(batch), board.worked(batch), reads_back)
     checks = accusations(
         board.trials,
         board.observations,
@@ -210,7 +194,7 @@ class _Player:
         with closing(replays) as results:
             for played in results:
                 waiting.append(played.value or (invalid_trial(played.job, played.broken), None))
-                self._pay(board)
+                self.pay(board)
                 if len(waiting) < 2:
                     continue
                 board.add(waiting)
@@ -224,107 +208,7 @@ class _Player:
         if self.show is not None:
             self.show(board.progress(split))
 
-    def live(self, board: _Board, batch: SealedBatch, seed: int) -> tuple[Check, ...]:
-        """Long lives: of what worked on both arms, also side by side; of what was mended on the candidate. None of their
-        checks when the arena broke one: they were not made."""
-        won = {pair.case_id for pair in pair_up(board.trials, "held_out") if pair.result == "won"}
-        mended = [case for case in batch.held_out if case.id in won]
-        wanted: dict[str, tuple[Life | None, int, tuple[Arm, ...]]] = {
-            "worked": (make_life(batch.regression, REPEATED), 1, ("baseline", "candidate")),
-            "busy": (make_busy_life(batch.regression, REPEATED), SESSIONS_AT_ONCE, ("baseline", "candidate")),
-            "mended": (make_life(mended), 1, ("candidate",)),
-        }
-        lives = {life.case.id: (name, life) for name, (life, _, _) in wanted.items() if life is not None}
-        jobs = [
-            Job(life.case, arm, self.images[arm], seed, at_once)
-            for life, at_once, arms in wanted.values()
-            if life is not None
-            for arm in arms
-        ]
-        seen: dict[tuple[str, Arm], Lived] = {}
-        replays = self.arena.play(jobs, lambda job, replay: lives[job.case.id][1].judge(replay, self.graders))
-        for played in replays:
-            self._pay(board)
-            if played.value is None:
-                return ()
-            seen[lives[played.job.case.id][0], played.job.arm] = played.value
-
-        def passed(name: str, arm: Arm) -> Outcomes:
-            life = seen.get((name, arm))
-            return life.passed if life is not None else {}
-
-        before, now = seen.get(("worked", "baseline")), seen.get(("worked", "candidate"))
-        busy, busy_now = seen.get(("busy", "baseline")), seen.get(("busy", "candidate"))
-        policy = board.policy
-        return (
-            long_life(
-                passed("worked", "baseline"),
-                passed("worked", "candidate"),
-                passed("mended", "candidate"),
-                policy,
-            ),
-            at_once(passed("busy", "baseline"), passed("busy", "candidate"), policy),
-            repeats(before, now, busy, busy_now),
-            inflight(busy, busy_now),
-            growth(before, now, policy),
-        )
-
-    def meet_strangers(self, board: _Board, worked: Sequence[RegressionCase], seed: int) -> tuple[Check, ...]:
-        """No check when the arena broke it."""
-        made = make_strangers(worked)
-        if made is None:
-            return (NO_STRANGERS,)
-
-        def meet(arm: Arm) -> Met | None:
-            renamed, odd = (Job(case, arm, self.images[arm], seed) for case in (made.renamed.case, made.odd))
-            lived = self._alone(board, renamed, lambda _, replay: made.renamed.judge(replay, self.graders))
-            statuses = self._alone(
-                board, odd, lambda _, replay: {t.request_id: t.status for t in replay.turns}
-            )
-            return None if lived is None or statuses is None else Met(lived.passed, statuses)
-
-        baseline, candidate = meet("baseline"), meet("candidate")
-        if baseline is None or candidate is None:
-            return ()
-        check = strangers(made, baseline, candidate, board.policy)
-        if check.ok:
-            return (check,)
-        again = meet("candidate")  # what it gets right then was lost by chance
-        return () if again is None else (strangers(made, baseline, candidate.or_else(again), board.policy),)
-
-    def hand_on(
-        self, board: _Board, worked: Sequence[RegressionCase], seed: int, reads_back: bool
-    ) -> tuple[Check, ...]:
-        """State that one image wrote, read by the other. No check when the arena broke it."""
-        made = make_hand_on(worked)
-        if made is None:
-            return (NOTHING_HANDED_ON,)
-        with tempfile.TemporaryDirectory(prefix="state-") as name:
-
-            def hand(writer: Arm, reader: Arm, ended: Ending) -> Handed | None:
-                left = left_by(writer, ended)
-                if left is None:
-                    return None
-                arm: Arm = "baseline" if writer == reader == "baseline" else "candidate"
-                migrates = (writer, reader) != ("candidate", "baseline")  # a way back migrates nothing
-                inherits = Inherited(left.files, migrates)
-                job = Job(made.after.case, arm, self.images[reader], seed, inherits=inherits)
-                return self._alone(board, job, lambda _, replay: made.read(left, replay, self.graders))
-
-            @cache
-            def left_by(arm: Arm, ended: Ending) -> Left | None:
-                job = Job(made.before, arm, self.images[arm], seed, hands_on=ended == "drained")
-                return self._alone(board, job, lambda _, replay: keep(replay, Path(name) / f"{arm}-{ended}"))
-
-            return hand_on(hand, reads_back, board.policy)
-
-    def _alone(self, board: _Board, job: Job, use: Callable[[Job, Replay], T]) -> T | None:
-        """What is made of one replay; None when the arena broke it."""
-        [played] = self.arena.play([job], use)
-        self._pay(board)
-        return played.value
-
-    def _pay(self, board: _Board) -> None:
+    def pay(self, board: _Board) -> None:
         """For one replay."""
         if self.spend is not None:
             board.out_of_budget = self.spend(1) or board.out_of_budget

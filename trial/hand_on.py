@@ -33,6 +33,34 @@ REPEATED = 5
 
 
 @dataclass(frozen=True)
+class Way:
+    """Who wrote the state, who reads it, and how the writer's process ended."""
+
+    writer: Arm
+    reader: Arm
+    ended: Ending = "drained"
+
+    @property
+    def arm(self) -> Arm:
+        """Whose sandboxes the reader may share."""
+        return "baseline" if self.writer == self.reader == "baseline" else "candidate"
+
+    @property
+    def migrates(self) -> bool:
+        """A way back migrates nothing."""
+        return (self.writer, self.reader) != ("candidate", "baseline")
+
+
+CONTROL = Way("baseline", "baseline")
+KILLED_CONTROL = Way("baseline", "baseline", "killed")
+WAYS: Mapping[Way, str] = {
+    Way("baseline", "candidate"): "that the live image wrote",
+    Way("candidate", "baseline"): "that the live image reads",
+    Way("candidate", "candidate", "killed"): "of a process that was killed",
+}
+
+
+@dataclass(frozen=True)
 class Left:
     """What one image left behind."""
 
@@ -131,36 +159,25 @@ def _event_ids(replay: Replay) -> frozenset[str]:
 
 
 def hand_on(
-    hand: Callable[[Arm, Arm, Ending], Handed | None], reads_back: bool, policy: VerdictPolicy
+    hand: Callable[[Sequence[Way]], Mapping[Way, Handed] | None], reads_back: bool, policy: VerdictPolicy
 ) -> tuple[Check, ...]:
-    """Every way that state takes, one after the other, until one is found wanting. `hand`: who writes, who reads, and how
-    the writer ended; None where the arena broke it, and then no check was made. `reads_back`: may the live image have to
-    read what the candidate wrote?"""
-    control = hand("baseline", "baseline", "drained")
-    if control is None:
+    """`hand`: hands state on in each of these ways; None where the arena broke one, and then no check was made.
+    `reads_back`: may the live image have to read what the candidate wrote?"""
+    wanted = [way for way in WAYS if reads_back or way.reader == "candidate"]
+    found = hand([CONTROL, *wanted])
+    if found is None:
         return ()
-    if not any(control.passed.values()):
+    if not any(found[CONTROL].passed.values()):
         return (NOTHING_HANDED_ON,)
-    wanted: list[tuple[str, Arm, Arm, Ending]] = [
-        ("that the live image wrote", "baseline", "candidate", "drained"),
-        ("that the live image reads", "candidate", "baseline", "drained"),
-        ("of a process that was killed", "candidate", "candidate", "killed"),
-    ]
-    ways: dict[str, Handed] = {}
-    check = state_handed_on(control, ways, policy)
-    for way, writer, reader, ending in wanted:
-        if reader == "baseline" and not reads_back:
-            continue
-        handed = hand(writer, reader, ending)
-        if handed is None:
-            return ()
-        ways[way] = handed
-        check = state_handed_on(control, ways, policy)
-        if not check.ok and ending == "killed":  # does the baseline keep what it answered?
-            control = hand("baseline", "baseline", "killed")
-            return () if control is None else (state_handed_on(control, ways, policy),)
-        if not check.ok:
-            break
+    drained = [way for way in wanted if way.ended == "drained"]
+    check = state_handed_on(found[CONTROL], {WAYS[way]: found[way] for way in drained}, policy)
+    if check.ok:
+        check = state_handed_on(found[CONTROL], {WAYS[way]: found[way] for way in wanted}, policy)
+        if not check.ok:  # does the baseline keep what it answered, when it is killed?
+            killed = hand([KILLED_CONTROL])
+            if killed is None:
+                return ()
+            check = state_handed_on(killed[KILLED_CONTROL], {WAYS[way]: found[way] for way in wanted}, policy)
     return (check,)
 
 
