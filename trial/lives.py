@@ -28,7 +28,7 @@ from trial.measure import VerdictPolicy
 from trial.plan import Inherited, Job, TrialCase
 from trial.replay import Replay
 from trial.report import Arm, Check
-from trial.strangers import NO_STRANGERS, Met, make_strangers, strangers
+from trial.strangers import NO_STRANGERS, Met, make_strangers, statuses, strangers
 
 BOTH: tuple[Arm, Arm] = ("baseline", "candidate")
 T = TypeVar("T")
@@ -101,13 +101,12 @@ class Lives:
                 {arm: self._job(made.renamed.case, arm) for arm in arms},
                 lambda _, replay: made.renamed.judge(replay, self.graders),
             )
-            statuses = self._together(
-                {arm: self._job(made.odd, arm) for arm in arms},
-                lambda _, replay: {turn.request_id: turn.status for turn in replay.turns},
+            odd = self._together(
+                {arm: self._job(made.odd, arm) for arm in arms}, lambda _, replay: statuses(replay)
             )
-            if lived is None or statuses is None:
+            if lived is None or odd is None:
                 return None
-            return {arm: Met(lived[arm].passed, statuses[arm]) for arm in arms}
+            return {arm: Met(lived[arm].passed, odd[arm]) for arm in arms}
 
         met = meet(*BOTH)
         if met is None:

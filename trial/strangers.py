@@ -13,6 +13,7 @@ from evidence.canonical import new_id
 from evidence.cases import Cassette, RecordedTurn, RegressionCase
 from trial.long_life import Life, LifeCase, Outcomes, lost_of, make_life
 from trial.measure import VerdictPolicy
+from trial.replay import Replay
 from trial.report import Check
 
 MOST_TURNS = 40
@@ -77,7 +78,8 @@ class Met:
 
     passed: Outcomes
     statuses: Mapping[str, int | None]
-    """Request id -> what was answered; None: nothing whole."""
+    """Odd request's id -> what was answered; None: nothing whole. Without those for which a model or tool was asked: it was
+    not there."""
 
     def or_else(self, other: "Met") -> "Met":
         """What went well in one of two tries."""
@@ -96,7 +98,13 @@ class Strangers:
 
     renamed: Life
     odd: LifeCase
-    """Nobody is asked for it: a model or tool would have to be live."""
+    """It has no model or tool to ask."""
+
+
+def statuses(odd: Replay) -> dict[str, int | None]:
+    """For `Met`."""
+    asked = {call.request_id for call in odd.calls}
+    return {turn.request_id: turn.status for turn in odd.turns if turn.request_id not in asked}
 
 
 def make_strangers(cases: Sequence[RegressionCase]) -> Strangers | None:
@@ -150,9 +158,11 @@ def strangers(made: Strangers, baseline: Met, candidate: Met, policy: VerdictPol
     found = [f"with other names of sessions {lost} are lost"] if harmed else []
     turns = (*made.odd.prelude, made.odd.turn)
     for turn in turns:
-        was, now = baseline.statuses.get(turn.request_id), candidate.statuses.get(turn.request_id)
-        if was is None or was >= 500:
+        ident = turn.request_id
+        was = baseline.statuses.get(ident)
+        if was is None or was >= 500 or ident not in candidate.statuses:
             continue
+        now = candidate.statuses[ident]
         what = f"{turn.path} with {str(turn.body)[:60]}"
         if now is None or now >= 500:
             found.append(f"{what} breaks it, where the live image answers {was}")

@@ -1,13 +1,16 @@
 """Whom nobody has met: which requests come, and what of their answers counts against a candidate."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evidence.cases import RecordedTurn, RegressionCase
+from evidence.cases import RecordedCall, RecordedTurn, RegressionCase
 from trial.measure import VerdictPolicy
-from trial.strangers import MOST_TURNS, NAMES, Met, Strangers, make_strangers, strangers
+from trial.replay import Replay
+from trial.strangers import MOST_TURNS, NAMES, Met, Strangers, make_strangers, statuses, strangers
+from trial.turns import ReplayedTurn
 
 POLICY = VerdictPolicy()
 
@@ -90,6 +93,23 @@ def test_what_counts_against_a_candidate() -> None:
 def test_what_does_not() -> None:
     for ident, status in ((ODD[0], 400), (ODD[1], None), (ODD[1], 200), (ODD[2], 422)):
         assert strangers(MADE, MET, with_status(ident, status), POLICY).ok
+
+
+def test_who_asks_a_model_that_is_not_there_has_not_broken_down() -> None:
+    first, second = ReplayedTurn(ODD[0], 502), ReplayedTurn(ODD[1], 400)
+    call = RecordedCall(
+        kind="model",
+        target="/v1",
+        request_id=ODD[0],
+        request={},
+        response={},
+        start_order=0,
+        end_order=1,
+        latency=0.0,
+    )
+    seen = statuses(Replay(turns=(first, second), calls=(call,), files=Path("/none")))
+    assert seen == {ODD[1]: 400}
+    assert strangers(MADE, MET, replace(MET, statuses=seen), POLICY).ok
 
 
 def test_what_goes_well_in_one_of_two_tries_was_lost_by_chance() -> None:
