@@ -38,12 +38,6 @@ def points(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Points:
     return discover_in(tmp_path_factory.mktemp("first"), images)
 
 
-def test_a_kill_at_a_twelfth_of_the_points_on_docker_ends_new_or_old(
-    tmp_path: Path, images: Images, points: Points
-) -> None:
-    assert violations(run_all(tmp_path, images, every_point(points)[::12])) == []
-
-
 @pytest.mark.soak
 def test_a_kill_at_every_point_on_docker_ends_new_or_old(
     tmp_path: Path, images: Images, points: Points

@@ -199,6 +199,7 @@ def keepers(client: docker.DockerClient) -> set[str]:
     return kept - {client.images.get(NAME).id}
 
 
+@pytest.mark.soak
 def test_a_prune_of_the_whole_engine_leaves_what_a_rollback_needs_and_nothing_for_ever(
     rig: Rig, engine: OwnEngine, client: docker.DockerClient
 ) -> None:

@@ -176,12 +176,9 @@ def test_without_an_inbox_what_users_wrote_since_the_release_is_given_up(
 @pytest.mark.parametrize(
     "points",
     [
-        ("RB_CHOOSE.before",),
-        ("RB_CHOOSE.done", "RB_START.effect"),
-        ("RB_REPLAY.before",),
-        ("RB_REPLAY.intent", "RB_REPLAY.effect"),
-        ("RB_REPLAY.done", "ROLLED_BACK.within"),
-        ("ROLLED_BACK.before", "ROLLED_BACK.done"),
+        ("RB_CHOOSE.before", "RB_START.effect", "RB_REPLAY.intent", "RB_REPLAY.done"),
+        ("RB_CHOOSE.done", "RB_REPLAY.before", "RB_REPLAY.effect"),
+        ("ROLLED_BACK.before", "ROLLED_BACK.within", "ROLLED_BACK.done"),
     ],
 )
 def test_kills_on_the_lossy_way_back_end_on_the_old_state_with_every_turn_of_the_inbox(
