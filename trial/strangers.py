@@ -114,10 +114,11 @@ def make_strangers(cases: Sequence[RegressionCase]) -> Strangers | None:
     turns = 0
     for case in sorted(alone, key=lambda case: (not case.prelude, case.turn.started, case.id)):
         turns += len(case.prelude) + 1
-        if turns <= MOST_TURNS:
-            chosen.append(case)
+        if turns > MOST_TURNS:
+            break
+        chosen.append(case)
     names = _names(chosen)
-    renamed = make_life([_renamed(case, names) for case in chosen], most=MOST_TURNS)
+    renamed = make_life([_renamed(case, names) for case in chosen])
     if renamed is None:
         return None
     like = renamed.case.turn

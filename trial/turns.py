@@ -196,9 +196,8 @@ def send_turn(
                 connection.connect()
                 if stop.is_set():
                     raise ConnectionAbortedError("stopped")
-                with contextlib.suppress(
-                    BrokenPipeError, ConnectionResetError
-                ):  # answered before it had read all
+                # It may have answered before it had read all.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     connection.request("POST", turn.path, _held(connection, data, hold), headers)
                 response = _Response(connection.sock)
                 response.begin()

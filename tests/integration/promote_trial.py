@@ -108,7 +108,7 @@ class Trial:
         target = before if self.plan.scenario in (BACK, DIES) else self._target(before)
         striker = Striker(rig, self._points, self._strikes, self.result.hit, self._victims)
         with (
-            Traffic(rig, clients=3, pause=0.1, again=self._struck("edge")) as traffic,
+            Traffic(rig, clients=3, pause=0.04, again=self._struck("edge")) as traffic,
             Overlap(rig) as overlap,
         ):
             rig.kill_promoter()
