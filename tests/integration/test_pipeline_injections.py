@@ -233,7 +233,7 @@ def assert_quoted(ended: Ended) -> None:
     for line in planned["task"].splitlines():
         if line == found[1]:
             inside = not inside
-        elif "inj-" in line or "evidence-0" in line or "converged" in line:
+        elif "inj-" in line or "evidence-00000000" in line or "converged" in line:
             assert inside, line
             met += 1
     assert met > 0
