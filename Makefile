@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+# Whole files, for what a file's tests share is made once; two more than two processors, for many tests wait.
+SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test up down lint unit integration e2e bench soak setup lock engine browser haproxy faketime coders clean
 

@@ -21,6 +21,8 @@ from evolve.coding.steps import Edit, Read, Run, Say, Step
 from trial.gateway import Price, Upstream
 
 PATIENCE = 10.0
+KINDS = [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.soak) for kind in CLIS]
+"""All of them, for the long tests; the ordinary ones install the first three."""
 DOLLAR_A_MILLION = Price(input=1_000_000, output=1_000_000)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from coder_bench import cli_coder, require
+from coder_bench import KINDS, cli_coder, require
 from coder_clis import CLIS
 from model_server import Script, model_server
 
@@ -113,7 +113,7 @@ def test_a_cli_works_in_a_container_too(place: Path, docker_options: DockerOptio
     assert (result.outcome, mended(place), runtime.find({})) == ("edited", True, [])
 
 
-@pytest.mark.parametrize("kind", list(CLIS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_installed_is_found(tmp_path: Path, kind: str) -> None:
     require(kind)
     coder = cli_coder(kind, "http://127.0.0.1:9", tmp_path)

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from coder_bench import require
-from coder_clis import CLIS, FIRST
+from coder_bench import KINDS, require
 from coder_desk import CANARY, INPUT_PRICE, OUTPUT_PRICE, Desk, OperatorsHome, configure, open_desk
 from leftovers import lasting_processes
 from model_server import KEY, Script, model_server
 
-KINDS = [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.soak) for kind in CLIS]
 FIRST_TASK, AFTER_A_REFUSAL = "Find the defect and mend it", "on held-out cases: needs_work"
 
 
