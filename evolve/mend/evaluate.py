@@ -14,6 +14,11 @@ from evolve.mend.outcome import Outcome
 from evolve.mend.runner import Runner
 
 Edits = tuple[Edit, ...]
+LONGER = 5.0
+"""The limit comes from runs that fail, and may end at the first failure, where one that passes runs everything: a run
+that is cut off may have a second one with so many times the limit."""
+SECOND_SHARE = 0.1
+"""Share of the budget that second runs may take."""
 
 
 @dataclass
@@ -26,6 +31,8 @@ class Evaluator:
     limit: float
     deadline: float
     """By time.monotonic()."""
+    spare: float = 0.0
+    """Seconds that second runs may take together."""
     runs: int = 0
     tried: int = 0
     seen: dict[str, Outcome | None] = field(default_factory=dict)
@@ -111,8 +118,18 @@ class Evaluator:
         return None
 
     def _run(self, changed: Mapping[str, bytes]) -> Outcome:
+        outcome = self._limited(changed, self.limit)
+        if outcome.exit_code is not None or self.spare < self.limit:
+            return outcome
+        longer = self._limited(changed, min(LONGER * self.limit, self.spare))
+        self.spare -= longer.seconds
+        if longer.exit_code is not None:
+            self.limit = max(self.limit, 2 * longer.seconds)
+        return longer
+
+    def _limited(self, changed: Mapping[str, bytes], limit: float) -> Outcome:
         self.runs += 1
-        limit = max(1.0, min(self.limit, self.left() + 1.0))
+        limit = max(1.0, min(limit, self.left() + 1.0))
         return self.runner.run(changed, first=sorted(self.failing), limit=limit)
 
 

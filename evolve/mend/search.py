@@ -10,7 +10,7 @@ from typing import Literal
 
 from evolve.mend.candidates import Candidate, ranked
 from evolve.mend.edit import Edit, apply_edits
-from evolve.mend.evaluate import Edits, Evaluator
+from evolve.mend.evaluate import SECOND_SHARE, Edits, Evaluator
 from evolve.mend.index import build_index
 from evolve.mend.localise import Scores, ochiai, read_spectrum, with_tracebacks
 from evolve.mend.outcome import Outcome
@@ -97,6 +97,7 @@ def mend(repo: Mapping[str, bytes], runner: Runner, config: Config) -> Result:
         first.failing,
         limit=3 * first.seconds + 2 if first.exit_code is not None else config.run_seconds,
         deadline=start + config.budget_seconds,
+        spare=SECOND_SHARE * config.budget_seconds,
         runs=2,
     )
     hunt = Hunt(evaluator, config)

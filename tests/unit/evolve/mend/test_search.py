@@ -39,9 +39,15 @@ class InProcess:
     ) -> Outcome:
         if self.codes:
             return Outcome(self.codes.pop(0), 0.0)
+        if self.seconds(files) > limit:
+            return Outcome(None, limit)
         with self.lock:
             tests = {name: self._one(files.get("m.py", self.source.encode()), name) for name in self.checks}
-        return Outcome(0 if all(tests.values()) else 1, 0.01, tests)
+        return Outcome(0 if all(tests.values()) else 1, self.seconds(files), tests)
+
+    def seconds(self, files: Mapping[str, bytes]) -> float:
+        """How long the command takes."""
+        return 0.01
 
     def abort(self) -> None:
         """Nothing goes on after `run` has returned."""
@@ -81,6 +87,20 @@ def test_one_fault_takes_one_edit_and_comments_stay() -> None:
     assert len(result.edits) == 1
     assert "# the smaller one" in result.changed["m.py"].decode()
     assert InProcess(result.changed["m.py"].decode(), TWO_CHECKS).run({}).passed
+
+
+class EndsEarly(InProcess):
+    """Stops at the first failure: a run that passes takes the longest."""
+
+    def seconds(self, files: Mapping[str, bytes]) -> float:
+        source = files.get("m.py", self.source.encode())
+        return 4.0 if all(self._one(source, name) for name in self.checks) else 0.01
+
+
+def test_a_limit_from_runs_that_end_early_does_not_hide_the_one_that_passes() -> None:
+    source = TWO_FAULTS.replace("items[0]", "items[-1]")
+    found = mend({"m.py": source.encode()}, EndsEarly(source, TWO_CHECKS), Config(budget_seconds=60))
+    assert (found.status, len(found.edits)) == ("mended", 1)
 
 
 def test_two_faults_are_mended_by_a_combination_and_nothing_needless_is_in_it() -> None:
