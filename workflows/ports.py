@@ -30,7 +30,8 @@ class Ports:
         self._given: dict[str, Schema] = {}
 
     def schema(self, ref: Ref, reader: Node, place: str = "") -> Schema | None:
-        """Of what the reference leads to, seen from a place in `reader`; `{}` when nobody knows, None when it leads nowhere."""
+        """Of what the reference leads to, seen from a place in `reader`; `{}` when nobody knows, None when it leads
+        nowhere."""
         source, path = ref.source, ref.path
         if source == INPUTS:
             declared = self._workflow.inputs.get(path[0]) if path else self._inputs

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
 from graphs import workflows
+from hypothesis import given, settings
 
 from workflows.catalog import Catalog, ToolSpec, catalog, read_listing
 from workflows.check import Problem, check

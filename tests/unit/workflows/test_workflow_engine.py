@@ -1,4 +1,5 @@
-"""The engine runs every ready step at once, its records do not tell who was faster, and each kind of step does what it says."""
+"""The engine runs every ready step at once, its records do not tell who was faster, and each kind of step does what it
+says."""
 
 import asyncio
 from collections.abc import Mapping
