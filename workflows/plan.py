@@ -10,12 +10,13 @@ Strings inside lists and objects are literal. What a plan can't say (branches, m
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from workflows.codec import GraphError, from_json
 from workflows.graph import NAME, TEMPLATE, Argument, OutputNode, Ref, ToolNode, Workflow
 
-REFERENCE = re.compile(rf"\{{({NAME}(?:\.[^{{}}]+)?)\}}")
+REFERENCE = re.compile(rf"(?<!\{{)\{{({NAME}(?:\.[^{{}}]+)?)\}}(?!\}})")
 OUTPUT = "answer"
 MOST_STEPS = 32
 
@@ -83,7 +84,7 @@ def to_plan(workflow: Workflow) -> dict[str, object]:
             after = {"after": list(node.after)} if node.after else {}
             steps.append({"id": node.id, "tool": node.tool, "arguments": arguments, **after})
         elif isinstance(node, OutputNode):
-            answer = TEMPLATE.sub(lambda match, node=node: _shown(match, node), node.text)
+            answer = TEMPLATE.sub(partial(_shown, node), node.text)
         else:
             raise PlanError(f"{node.id}: a plan has no {node.kind} steps, conditions or policies")
     return {"steps": steps, "answer": answer}
@@ -130,7 +131,7 @@ def _written(argument: Argument) -> object:
     return value.replace("{", "{{").replace("}", "}}") if isinstance(value, str) else value
 
 
-def _shown(match: re.Match[str], node: OutputNode) -> str:
+def _shown(node: OutputNode, match: re.Match[str]) -> str:
     name = match[1]
     if name is None:
         return match[0]

@@ -1,4 +1,5 @@
-"""Hypothesis strategy: workflows without circles, of every kind of step that calls or decides, for tools that fail now and then."""
+"""Hypothesis strategy: workflows without circles, of every kind of step that calls or decides, for tools that fail now
+and then."""
 
 import hashlib
 import json

@@ -6,6 +6,7 @@ from workflows.calling import Outcome, ToolRequest
 from workflows.graph import (
     Argument,
     BranchNode,
+    Call,
     Compare,
     Literal,
     MapNode,
@@ -65,7 +66,8 @@ def worked(node: Node, state: dict[str, str], value: dict[str, Any], answer: Any
         for index, item in enumerate(items):
             try:
                 seen = {**value, "item": item}
-                arguments = {name: look(arg, seen) for name, arg in node.each.arguments.items()}  # type: ignore[union-attr]
+                assert isinstance(node.each, Call)
+                arguments = {name: look(arg, seen) for name, arg in node.each.arguments.items()}
                 results.append(called(node, f"each.{index}", arguments, answer))
             except Lost:
                 lost = True

@@ -1,11 +1,11 @@
-"""The engine, which runs all that it can at once, comes to what a plain interpreter comes to, whatever fails and whoever is slow."""
+"""The engine, which runs all that it can at once, comes to what a plain interpreter comes to, whatever fails and
+whoever is slow."""
 
 import asyncio
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runnable import answer, chance, runnable
@@ -55,7 +55,8 @@ class Killed(Exception):
 def test_a_run_that_was_cut_off_goes_on_from_its_journal(
     workflow: Workflow, seed: int, kills: list[int], repeatable: bool
 ) -> None:
-    """Nothing that ended is done again, and without a call whose end is unknown the result is that of a run that nobody cut off."""
+    """Nothing that ended is done again, and without a call whose end is unknown the result is that of a run that nobody
+    cut off."""
     whole = asyncio.run(run(workflow, INPUTS, Scripted(lambda request: answer(request, seed, 20))))
     ended: Counter[str] = Counter()
     begun: Counter[str] = Counter()
