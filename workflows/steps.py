@@ -164,8 +164,11 @@ async def _mapped(step: Step, node: MapNode, course: Course, effort: _Effort) ->
             return await _calls(step, course, effort, call, tool)
         return await _calls(step, course, effort, _model(step, course, node.each, place, arguments), None)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_missed(one(index, item))) for index, item in enumerate(items)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_missed(one(index, item))) for index, item in enumerate(items)]
+    except BaseExceptionGroup as broken:
+        raise broken.exceptions[0] from None  # as a tool step's caller would raise it
     outcomes = [task.result() for task in tasks]
     values = [outcome.value for outcome in outcomes]
     for index, outcome in enumerate(outcomes):

@@ -255,10 +255,12 @@ def test_a_caller_that_breaks_ends_the_run_and_leaves_no_call_behind() -> None:
             raise Broken
         return Outcome({"y": [1]})
 
-    caller = Scripted(answer, turns=lambda request: 5 if request.node == "m2" else 1)
-    with pytest.raises(Broken):
-        go(diamond(), caller)
-    assert caller.running == 0
+    mapped = flow(MapNode(id="m1", over=Literal([1, 2]), each=Call("s/t"), limit=2), step("m2"), v=Ref("m1"))
+    for workflow in (diamond(), mapped):
+        caller = Scripted(answer, turns=lambda request: 5 if request.node == "m2" else 1)
+        with pytest.raises(Broken):
+            go(workflow, caller)
+        assert caller.running == 0
 
 
 def test_cancelled_no_call_is_left_under_way() -> None:
