@@ -25,9 +25,15 @@ def reader(argument: Argument) -> Reader:
         value = argument.value
         return lambda values: value
     ref, source, path = argument.ref, argument.source, argument.path
-    if not path:
-        return lambda values: values[source]
-    return lambda values: _walk(values[source], path, ref)
+
+    def read(values: Values) -> object:
+        try:
+            value = values[source]
+        except KeyError:
+            raise Missing(f"{ref}: {source} is not done") from None
+        return _walk(value, path, ref) if path else value
+
+    return read
 
 
 def read_all(readers: Mapping[str, Reader], values: Values) -> dict[str, object]:
@@ -78,7 +84,7 @@ def _walk(value: Any, path: tuple[str, ...], ref: str) -> object:
 def _read(argument: Argument, values: Values) -> Any:
     try:
         return reader(argument)(values)
-    except LookupError:
+    except Missing:
         return Missing
 
 

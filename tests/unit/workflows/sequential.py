@@ -112,6 +112,8 @@ def look(argument: Argument, value: dict[str, Any]) -> Any:
         return argument.value
     assert isinstance(argument, Ref)
     first, *path = argument.ref.split(".")
+    if first not in value:
+        raise Lost
     found = value[first]
     for part in path:
         try:
