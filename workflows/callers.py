@@ -15,6 +15,7 @@ from referencing.exceptions import Unresolvable
 from workflows.calling import Caller, ModelRequest, Outcome, ToolRequest
 from workflows.catalog import Catalog
 from workflows.compiled import complaint
+from workflows.types import Schema
 
 
 class Spent(Exception):
@@ -48,20 +49,32 @@ class Checked(Wrapper):
     def __init__(self, inner: Caller, catalog: Catalog) -> None:
         super().__init__(inner)
         self._catalog = catalog
-        self._validators: dict[str, Validator] = {}
+        self._validators: dict[str, Validator | None] = {}
 
     async def tool(self, request: ToolRequest) -> Outcome:
         spec = self._catalog.get(request.tool)
         if spec is None:
             return Outcome(None, f"there is no tool {request.tool}")
-        validator = self._validators.get(request.tool)
-        if validator is None:
-            validator = self._validators[request.tool] = Draft202012Validator(spec.input_schema)
-        try:
-            wrong = complaint(validator, request.arguments)
-        except (SchemaError, Unresolvable, RecursionError):
-            wrong = None  # the tool's own schema is broken: let the tool judge
+        if request.tool not in self._validators:
+            self._validators[request.tool] = _validator(spec.input_schema)
+        wrong = _wrong(self._validators[request.tool], request.arguments)
         return Outcome(None, f"arguments: {wrong}") if wrong else await super().tool(request)
+
+
+def _validator(schema: Schema) -> Validator | None:
+    """None for a schema that is none: then the tool may judge."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except (SchemaError, RecursionError):
+        return None
+    return Draft202012Validator(schema)
+
+
+def _wrong(validator: Validator | None, arguments: Mapping[str, object]) -> str | None:
+    try:
+        return complaint(validator, arguments) if validator is not None else None
+    except (Unresolvable, RecursionError):
+        return None
 
 
 class Counted(Wrapper):
