@@ -7,14 +7,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
-from referencing.exceptions import Unresolvable
 
 from workflows.calling import Caller, ModelRequest, Outcome, ToolRequest
 from workflows.catalog import Catalog
 from workflows.compiled import complaint
+from workflows.schemas import UNREADABLE, validator
 
 
 class Spent(Exception):
@@ -54,12 +52,12 @@ class Checked(Wrapper):
         spec = self._catalog.get(request.tool)
         if spec is None:
             return Outcome(None, f"there is no tool {request.tool}")
-        validator = self._validators.get(request.tool)
-        if validator is None:
-            validator = self._validators[request.tool] = Draft202012Validator(spec.input_schema)
+        ready = self._validators.get(request.tool)
+        if ready is None:
+            ready = self._validators[request.tool] = validator(spec.input_schema)
         try:
-            wrong = complaint(validator, request.arguments)
-        except (SchemaError, Unresolvable, RecursionError):
+            wrong = complaint(ready, request.arguments)
+        except UNREADABLE:
             wrong = None  # the tool's own schema is broken: let the tool judge
         return Outcome(None, f"arguments: {wrong}") if wrong else await super().tool(request)
 
