@@ -173,7 +173,7 @@ class Link:
                     refused = 0
                     self._changed()  # what changed before we were heard
                     async for _ in changes:
-                        self._changed()
+                        pass  # `_heard` is told of each as well
             await asyncio.sleep(LISTEN_PAUSE)
 
 
