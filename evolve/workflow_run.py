@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from workflows.servers import Servers
-from workflows.servers_file import ServersFileError, read_servers_file
-from workflows.state_copies import StateError
 
 from evolve.errors import BadInput, Broken, Refused
 from evolve.workflow_files import read_cassette, write_cassette
@@ -21,6 +18,9 @@ from workflows.graph import Workflow
 from workflows.journal import Journal, JournalError
 from workflows.model import ChatModel
 from workflows.record import WorkflowResult
+from workflows.servers import Servers
+from workflows.servers.file import ServersFileError, read_servers_file
+from workflows.servers.state_copies import StateError
 
 
 @dataclass(frozen=True)

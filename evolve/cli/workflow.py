@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from workflows.tool_search import search as search_tools
 
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
 from evolve.errors import BadInput, Refused
@@ -25,6 +24,7 @@ from workflows.mermaid import mermaid, what
 from workflows.order import Order
 from workflows.record import WorkflowResult
 from workflows.shipped import library
+from workflows.tool_search import search as search_tools
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 SHORT = 100
