@@ -14,7 +14,6 @@ from evolve.cli.output import Group, json_option, print_fields, print_json, prin
 from evolve.errors import BadInput, Refused
 from evolve.sanitize import for_page, one_line
 from evolve.workflow_files import read_inputs, read_workflow
-from evolve.workflow_run import ModelAddress, RunOptions, live_catalog, live_servers, play
 from workflows.catalog import Catalog
 from workflows.check import check as all_problems
 from workflows.codec import digest, to_json
@@ -102,6 +101,8 @@ def diff(file: Path, other: Path, as_json: bool) -> None:
 def tools(servers: Path, cache: Path | None, text: str | None, limit: int, as_json: bool) -> None:
     """The tools of the servers, and how each server is."""
 
+    from evolve.workflow_run import live_servers  # imports mcp, which takes a second
+
     async def listed() -> tuple[Catalog, list[dict[str, Any]]]:
         async with live_servers(servers, cache) as live:
             found = await live.catalog()
@@ -126,6 +127,8 @@ def tools(servers: Path, cache: Path | None, text: str | None, limit: int, as_js
 @json_option
 def check(file: Path, servers: Path, cache: Path | None, as_json: bool) -> None:
     """All that is wrong with a workflow, before any tool is called. Exit code 1 if something is."""
+    from evolve.workflow_run import live_catalog, live_servers
+
     found = read_workflow(file)
 
     async def tools_there() -> Catalog:
@@ -168,6 +171,8 @@ def run(
     **options: Any,
 ) -> None:
     """Check a workflow and run it. Exit code 1 if it is wrong, or comes to no answer."""
+    from evolve.workflow_run import ModelAddress, RunOptions, play
+
     found = read_workflow(file)
     inputs = read_inputs(found, words)
     if (options["servers"] is None) == (options["cassette"] is None):
