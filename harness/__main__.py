@@ -15,7 +15,7 @@ from harness.app import create_app
 from harness.events import EventLog
 from harness.memory import READS, SCHEMA, StateError, open_memory
 from harness.settings import Settings, SettingsError, read_environment, read_policy
-from workflows.graph import GraphError
+from workflows.codec import GraphError
 from workflows.shipped import library
 
 USAGE = "usage: AGENT_SOCKET=… STATE_DIR=… python -m harness [--migrate | --self-test]"

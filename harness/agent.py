@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,8 +18,11 @@ from harness.router import Command, RunWorkflow, route
 from harness.settings import Policy
 from harness.tools import Toolbox, definitions
 from harness.turn import Message, ModelReply, ModelRequest, Reply, ToolCall, TurnContext, TurnRequest
-from workflows.engine import ToolOutcome, order, run
-from workflows.graph import ToolNode, Workflow
+from workflows.calling import ModelRequest as WorkflowAsk
+from workflows.calling import Outcome, ToolRequest
+from workflows.compiled import compiled
+from workflows.engine import run
+from workflows.graph import Workflow
 
 PROMPT = """You are a careful assistant. Use the tools when they can answer better than you.
 The time is {now} UTC."""
@@ -138,16 +141,11 @@ class Agent:
         self, context: TurnContext, request: TurnRequest, chosen: RunWorkflow
     ) -> Answer | None:
         """The workflow's text; None when one of its tools failed, and then the model is asked."""
-        workflow, logs = chosen.workflow, {node_id: HeldLog() for node_id in order(chosen.workflow)}
-
-        async def call(node: ToolNode, arguments: dict[str, object]) -> ToolOutcome:
-            server, _, tool = node.tool.partition("/")
-            wanted = ToolCall(f"{workflow.name}_{node.id}", server, tool, dict(arguments))
-            [result] = await self._dispatch.run(replace(context, log=logs[node.id]), [wanted])
-            return ToolOutcome(result.value, result.content if result.is_error else None)
-
+        ready = compiled(chosen.workflow)
+        logs = {step.id: HeldLog() for step in ready.steps}
+        caller = WorkflowCaller(self._dispatch, context, chosen.workflow.name, logs)
         try:
-            result = await run(workflow, chosen.inputs, call, limit=self._policy.limits.parallel_tools)
+            result = await run(ready, chosen.inputs, caller, limit=self._policy.limits.parallel_tools)
         finally:
             for held in logs.values():
                 held.release(context.log)
@@ -203,6 +201,30 @@ class Agent:
                 "usage": usage_table(context.usage.prompt_tokens, context.usage.completion_tokens),
             },
         )
+
+
+class WorkflowCaller:
+    """A workflow's calls, through the same hooks, limits and events as the model's; each step's events are held back,
+    so that their order does not tell who was faster."""
+
+    def __init__(
+        self, dispatch: Dispatch, context: TurnContext, name: str, logs: Mapping[str, HeldLog]
+    ) -> None:
+        self._dispatch, self._context, self._name, self._logs = dispatch, context, name, logs
+
+    async def tool(self, request: ToolRequest) -> Outcome:
+        server, _, tool = request.tool.partition("/")
+        words = [self._name, request.node, *([request.place] if request.place else [])]
+        words += [str(request.attempt)] if request.attempt > 1 else []
+        wanted = ToolCall("_".join(words), server, tool, request.arguments)
+        [result] = await self._dispatch.run(replace(self._context, log=self._logs[request.node]), [wanted])
+        return Outcome(result.value, result.content if result.is_error else None)
+
+    async def model(self, request: WorkflowAsk) -> Outcome:
+        return Outcome(None, "shipped workflows ask no model")
+
+    def repeatable(self, tool: str) -> bool:
+        return False
 
 
 class SessionLocks:

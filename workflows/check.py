@@ -1,31 +1,48 @@
 """Everything that is wrong with a workflow, found before any tool is called, all at once."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from workflows.catalog import Catalog, ToolSpec
+from workflows.contracts import breaches
 from workflows.graph import (
-    INPUTS,
+    EFFECTS,
+    Argument,
+    Arguments,
+    Ask,
+    Call,
     Literal,
+    MapNode,
+    MergeNode,
+    ModelNode,
     Node,
     OutputNode,
     Ref,
     ToolNode,
     Workflow,
-    dependencies,
-    references,
+    calls,
+    taken,
     template_names,
 )
-from workflows.types import allowed, at_path, fits, property_schema, type_of
+from workflows.order import Order, arms
+from workflows.ports import Ports
+from workflows.schemas import UNREADABLE, validator
+from workflows.types import ALL, Schema, allowed, misfit, named_types, property_schema, type_of
 
 MAX_NODES = 64
+MAX_ITEMS = 100
+MAX_ERRORS = 4
+"""Of one literal that does not meet its schema."""
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Problem:
     kind: str
     node: str
     """Empty when the workflow as a whole is meant."""
@@ -39,49 +56,41 @@ class Problem(NamedTuple):
 
 
 def check(workflow: Workflow, catalog: Catalog) -> tuple[Problem, ...]:
-    """All problems, in node order; none means that the engine can run it on these tools."""
-    return (*_shape(workflow), *_order(workflow), *_trigger(workflow), *_nodes(workflow, catalog))
+    """All problems, those of the whole first, then in node order; none means that the engine can run it on these
+    tools."""
+    order = Order(workflow)
+    if len(workflow.nodes) > MAX_NODES:
+        return (Problem("too_large", "", "nodes", f"at most {MAX_NODES}", str(len(workflow.nodes))),)
+    ports = Ports(workflow, order, catalog)
+    return (
+        *_shape(workflow, order, catalog),
+        *_trigger(workflow),
+        *_capabilities(workflow),
+        *(problem for node in workflow.nodes for problem in _node(node, ports, catalog)),
+        *_contracts(workflow, order, catalog),
+    )
 
 
-def _shape(workflow: Workflow) -> Iterator[Problem]:
-    ids = [node.id for node in workflow.nodes]
-    for node_id in sorted({node_id for node_id in ids if ids.count(node_id) > 1}):
-        yield Problem("duplicate_node", node_id, "id", "each id once", f"{ids.count(node_id)} times")
-    if len(ids) > MAX_NODES:
-        yield Problem("too_large", "", "nodes", f"at most {MAX_NODES}", str(len(ids)))
-    outputs = sum(isinstance(node, OutputNode) for node in workflow.nodes)
-    if outputs != 1:
-        yield Problem("output", "", "nodes", "exactly one output", str(outputs))
-
-
-def _order(workflow: Workflow) -> Iterator[Problem]:
-    """Cycles, and nodes that no output needs."""
-    for node_id in sorted(set(_cyclic(workflow))):
+def _shape(workflow: Workflow, order: Order, catalog: Catalog) -> Iterator[Problem]:
+    for node_id, count in sorted(Counter(node.id for node in workflow.nodes).items()):
+        if count > 1:
+            yield Problem("duplicate_node", node_id, "id", "each id once", f"{count} times")
+    outputs = [node.id for node in workflow.nodes if isinstance(node, OutputNode)]
+    if len(outputs) != 1:
+        yield Problem("output", "", "nodes", "exactly one output", str(len(outputs)))
+    for node_id in sorted(order.circles):
         yield Problem("cycle", node_id, "", "no way back to itself", "a circle of references")
-    needed: set[str] = set()
-    frontier = [node for node in workflow.nodes if isinstance(node, OutputNode)]
-    waiting: list[Node] = list(frontier)
-    while waiting:
-        node = waiting.pop()
-        if node.id not in needed:
-            needed.add(node.id)
-            waiting.extend(other for other in workflow.nodes if other.id in dependencies(node))
+    ends = [*outputs, *(node.id for node in workflow.nodes if _leaves_something(node, catalog))]
+    needed = order.needed_by(ends)
     for node in workflow.nodes:
         if node.id not in needed:
             yield Problem("unreachable", node.id, "", "a result that the output needs", "nobody refers to it")
 
 
-def _cyclic(workflow: Workflow) -> Iterator[str]:
-    needs = {node.id: set(dependencies(node)) for node in workflow.nodes}
-    for start in needs:
-        seen, waiting = set[str](), list(needs[start])
-        while waiting:
-            current = waiting.pop()
-            if current not in seen:
-                seen.add(current)
-                waiting.extend(needs.get(current, ()))
-        if start in seen:
-            yield start
+def _leaves_something(node: Node, catalog: Catalog) -> bool:
+    """A step that changes something counts, whether or not its result is looked at."""
+    specs = [catalog.get(call.tool) for _, call in calls(node)]
+    return any(spec is not None and spec.effect != "read" for spec in specs)
 
 
 def _trigger(workflow: Workflow) -> Iterator[Problem]:
@@ -92,75 +101,168 @@ def _trigger(workflow: Workflow) -> Iterator[Problem]:
         yield Problem("trigger", "", f"inputs.{name}", "a group of the trigger with this name", "none")
 
 
-def _nodes(workflow: Workflow, catalog: Catalog) -> Iterator[Problem]:
-    for node in workflow.nodes:
-        if isinstance(node, OutputNode):
-            yield from _output(node, workflow, catalog)
-            continue
-        spec = catalog.get(node.tool)
-        if spec is None:
-            yield Problem("unknown_tool", node.id, "tool", "a tool of the catalog", node.tool)
-        yield from _references(node, spec, workflow, catalog)
-        if spec is not None:
-            yield from _arguments(node, spec)
-
-
-def _output(node: OutputNode, workflow: Workflow, catalog: Catalog) -> Iterator[Problem]:
-    yield from _references(node, None, workflow, catalog)
-    names, whole = template_names(node.text)
-    if not whole:
-        yield Problem("template", node.id, "text", "{name}, {{ or }}", "another brace")
-    for name in sorted(set(names) - set(node.values)):
-        yield Problem("dangling_reference", node.id, f"text.{{{name}}}", "a name of values", "none")
-
-
-def _references(node: Node, spec: ToolSpec | None, workflow: Workflow, catalog: Catalog) -> Iterator[Problem]:
-    for name, ref in references(node):
-        schema = _source_schema(ref, workflow, catalog)
-        if schema is None:
-            yield Problem("dangling_reference", node.id, name, "an input or an earlier result", str(ref))
-            continue
-        wanted = property_schema(spec.input_schema, name) if spec else None
-        if wanted is not None and not fits(allowed(schema), allowed(wanted)) and schema:
-            yield Problem("argument_type", node.id, name, _types(wanted), f"{_types(schema)} from {ref}")
-
-
-def _source_schema(ref: Ref, workflow: Workflow, catalog: Catalog) -> Mapping[str, object] | None:
-    """JSON Schema of what the reference leads to; `{}` when unknown, None when it leads nowhere."""
-    if ref.source == INPUTS:
-        declared = workflow.inputs.get(ref.path[0]) if ref.path else None
-        return None if declared is None else at_path(declared, ref.path[1:])
-    node = workflow.node(ref.source)
-    if not isinstance(node, ToolNode):
-        return None
-    spec = catalog.get(node.tool)
-    return at_path(spec.output_schema, ref.path) if spec and spec.output_schema else {}
-
-
-def _arguments(node: ToolNode, spec: ToolSpec) -> Iterator[Problem]:
-    required = spec.input_schema.get("required")
-    for name in required if isinstance(required, list) else []:
-        if name not in node.arguments:
-            yield Problem("missing_argument", node.id, name, "a value: the tool requires it", "nothing")
-    for name, argument in sorted(node.arguments.items()):
-        schema = property_schema(spec.input_schema, name)
-        if schema is None:
-            yield Problem("unknown_argument", node.id, name, f"an argument of {spec.key}", "no such name")
-        elif isinstance(argument, Literal):
-            yield from _literal(node, name, argument, schema)
-
-
-def _literal(node: ToolNode, name: str, argument: Literal, schema: dict[str, object]) -> Iterator[Problem]:
-    try:
-        errors = sorted(Draft202012Validator(schema).iter_errors(argument.value), key=lambda e: list(e.path))
-    except SchemaError as broken:
-        yield Problem("argument_type", node.id, name, "a tool with a valid schema", broken.message)
+def _capabilities(workflow: Workflow) -> Iterator[Problem]:
+    if workflow.capabilities is None:
         return
-    for error in errors:
-        path = ".".join([name, *(str(part) for part in error.path)])
-        expected = _types(schema) if error.validator == "type" else error.message
-        yield Problem("argument_type", node.id, path, expected, type_of(error.instance))
+    for node in workflow.nodes:
+        for place, call in calls(node):
+            if call.tool not in workflow.capabilities:
+                expected = f"one of {', '.join(sorted(workflow.capabilities)) or 'no tools'}"
+                yield Problem("capability", node.id, _under(place, "tool"), expected, call.tool)
 
 
-def _types(schema: object) -> str:
-    return " or ".join(sorted(allowed(schema))) if isinstance(schema, dict) else "anything"
+def _contracts(workflow: Workflow, order: Order, catalog: Catalog) -> Iterator[Problem]:
+    for contract in catalog.contracts:
+        for breach in breaches(workflow, contract, order):
+            yield Problem("stage", breach.node, _under(breach.place, "tool"), breach.expected, breach.found)
+
+
+def _node(node: Node, ports: Ports, catalog: Catalog) -> Iterator[Problem]:
+    yield from _control(node, ports)
+    for place, argument in taken(node):
+        if isinstance(argument, Ref) and ports.schema(argument, node, place) is None:
+            yield Problem("dangling_reference", node.id, place, ports.possible(node), argument.ref)
+    for place, call in calls(node):
+        yield from _call(node, place, call, ports, catalog)
+    if isinstance(node, MapNode):
+        yield from _map(node, ports)
+    for place, text, values in _templates(node):
+        yield from _template(node.id, place, text, values)
+    if isinstance(node, MergeNode) and not node.sources:
+        yield Problem("merge", node.id, "sources", "at least one source", "none")
+    for place, schema in _schemas(node):
+        broken = _broken(schema)
+        if broken:
+            yield Problem("schema", node.id, place, "a valid JSON Schema", broken)
+
+
+def _control(node: Node, ports: Ports) -> Iterator[Problem]:
+    for name in node.after:
+        if name not in ports.nodes:
+            yield Problem("dangling_reference", node.id, "after", "the id of a step", name)
+    if node.when is not None:
+        branch, _, arm = node.when.partition(".")
+        names = arms(ports.nodes.get(branch))
+        if arm not in names:
+            expected = f"an arm of {branch}: {', '.join(names)}" if names else "branch.arm"
+            yield Problem("dangling_reference", node.id, "when", expected, node.when)
+    names = arms(node)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem("duplicate_arm", node.id, f"arms.{name}", "each arm once", f"{names.count(name)} times")
+
+
+def _call(node: Node, place: str, call: Call, ports: Ports, catalog: Catalog) -> Iterator[Problem]:
+    spec = catalog.get(call.tool)
+    if spec is None:
+        yield Problem("unknown_tool", node.id, _under(place, "tool"), "a tool of the catalog", call.tool)
+        return
+    declared = node.effect if isinstance(node, ToolNode) else None
+    if declared is not None and EFFECTS.index(declared) < EFFECTS.index(spec.effect):
+        yield Problem("effect", node.id, "effect", f"{spec.effect} or more: {spec.key} is", declared)
+    where = _under(place, "arguments")
+    for name in spec.required:
+        if name not in call.arguments:
+            wanted = named_types(property_schema(spec.input_schema, name))
+            yield Problem(
+                "missing_argument", node.id, f"{where}.{name}", f"{wanted}: the tool requires it", "nothing"
+            )
+    for name, argument in sorted(call.arguments.items()):
+        yield from _argument(node, f"{where}.{name}", name, argument, spec, ports)
+
+
+def _argument(
+    node: Node, path: str, name: str, argument: Argument, spec: ToolSpec, ports: Ports
+) -> Iterator[Problem]:
+    wanted = property_schema(spec.input_schema, name)
+    if wanted is None:
+        known = ", ".join(_names(spec.input_schema)) or "no arguments"
+        yield Problem(
+            "unknown_argument", node.id, path, f"an argument of {spec.key}: {known}", "no such name"
+        )
+    elif isinstance(argument, Literal):
+        yield from _literal(node, path, argument, wanted)
+    else:
+        found = ports.schema(argument, node, path)
+        wrong = misfit(found, wanted) if found else None
+        if wrong:
+            way, come, taken_ = wrong
+            place = ".".join((path, *way))
+            yield Problem(
+                "argument_type",
+                node.id,
+                place,
+                named_types(taken_),
+                f"{named_types(come)} from {argument.ref}",
+            )
+
+
+def _literal(node: Node, path: str, argument: Literal, schema: Schema) -> Iterator[Problem]:
+    value: Any = argument.value
+    try:
+        errors = sorted(validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
+    except UNREADABLE as broken:
+        message = str(getattr(broken, "message", broken)) or type(broken).__name__
+        yield Problem("argument_type", node.id, path, "a tool with a valid schema", message.splitlines()[0])
+        return
+    for error in errors[:MAX_ERRORS]:
+        place = ".".join([path, *(str(part) for part in error.path)])
+        expected = named_types(error.schema) if error.validator == "type" else error.message[:200]
+        yield Problem("argument_type", node.id, place, expected, type_of(error.instance))
+
+
+def _map(node: MapNode, ports: Ports) -> Iterator[Problem]:
+    if node.limit is None:
+        yield Problem("unbounded_map", node.id, "limit", f"a number up to {MAX_ITEMS}", "none")
+    elif node.limit > MAX_ITEMS:
+        yield Problem("unbounded_map", node.id, "limit", f"at most {MAX_ITEMS}", str(node.limit))
+    if isinstance(node.over, Literal):
+        kind = type_of(node.over.value)
+    else:
+        schema = ports.schema(node.over, node)
+        kinds = allowed(schema) if schema else ALL
+        kind = "array" if "array" in kinds else named_types(schema)
+    if kind != "array":
+        yield Problem("argument_type", node.id, "over", "array", kind)
+
+
+def _templates(node: Node) -> Iterator[tuple[str, str, Arguments]]:
+    if isinstance(node, OutputNode):
+        yield "text", node.text, node.values
+    elif isinstance(node, ModelNode):
+        yield "prompt", node.prompt, node.values
+    elif isinstance(node, MapNode) and isinstance(node.each, Ask):
+        yield "each.prompt", node.each.prompt, node.each.values
+
+
+def _template(node_id: str, place: str, text: str, values: Arguments) -> Iterator[Problem]:
+    names, whole = template_names(text)
+    if not whole:
+        yield Problem("template", node_id, place, "{name}, {{ or }}", "another brace")
+    for name in sorted(set(names) - set(values)):
+        yield Problem("dangling_reference", node_id, f"{place}.{{{name}}}", "a name of values", "none")
+
+
+def _schemas(node: Node) -> Iterator[tuple[str, Schema]]:
+    if isinstance(node, ModelNode) and node.answer is not None:
+        yield "answer", node.answer
+    elif isinstance(node, MapNode) and isinstance(node.each, Ask) and node.each.answer is not None:
+        yield "each.answer", node.each.answer
+    elif node.kind == "validator":
+        yield "schema", node.schema
+
+
+def _broken(schema: Schema) -> str | None:
+    try:
+        Draft202012Validator.check_schema(schema)
+    except (SchemaError, RecursionError) as error:
+        return str(getattr(error, "message", "it is nested too deep"))[:200]
+    return None
+
+
+def _names(schema: Schema) -> list[str]:
+    properties = schema.get("properties")
+    return sorted(map(str, properties)) if isinstance(properties, dict) else []
+
+
+def _under(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name

@@ -1,147 +1,109 @@
-"""Runs a checked workflow: every node whose inputs are there starts at once, under a limit.
-
-The records come in an order that the graph alone decides (layer, then id), whatever finished first.
-"""
+"""Runs a checked workflow: every step whose needs are met starts at once, its calls under a limit."""
 
 import asyncio
-import json
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal as Choice
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Mapping
 
-from workflows.graph import (
-    INPUTS,
-    TEMPLATE,
-    Argument,
-    Node,
-    OutputNode,
-    Ref,
-    ToolNode,
-    Workflow,
-    dependencies,
-)
-
-
-class ToolOutcome(NamedTuple):
-    """What one tool call came to; `error` is None when it worked."""
-
-    value: object
-    error: str | None = None
-
-
-CallTool = Callable[[ToolNode, dict[str, object]], Awaitable[ToolOutcome]]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
-    node: str
-    state: Choice["done", "failed", "skipped"]
-    arguments: Mapping[str, object] = field(default_factory=dict)
-    value: object = None
-    error: str | None = None
-
-
-class WorkflowResult(NamedTuple):
-    text: str | None
-    """The output's text; None when something that it needs failed."""
-    records: tuple[NodeRecord, ...]
-
-    @property
-    def failures(self) -> tuple[NodeRecord, ...]:
-        return tuple(record for record in self.records if record.state == "failed")
-
-
-class WorkflowError(ValueError):
-    """The graph can't be run: it was not checked, or not against these tools."""
-
-
-def layers(workflow: Workflow) -> tuple[tuple[Node, ...], ...]:
-    """Nodes by distance from the inputs, layers sorted by id. Raises WorkflowError when some can't start."""
-    done: set[str] = set()
-    waiting = {node.id: node for node in workflow.nodes}
-    found: list[tuple[Node, ...]] = []
-    while waiting:
-        ready = tuple(waiting[key] for key in sorted(waiting) if dependencies(waiting[key]) <= done)
-        if not ready:
-            raise WorkflowError(f"{workflow.name}: {', '.join(sorted(waiting))} can never start")
-        done.update(node.id for node in ready)
-        waiting = {key: node for key, node in waiting.items() if key not in done}
-        found.append(ready)
-    return tuple(found)
-
-
-def order(workflow: Workflow) -> tuple[str, ...]:
-    """Node ids in record order."""
-    return tuple(node.id for layer in layers(workflow) for node in layer)
+from workflows.calling import Caller, ToolRequest
+from workflows.compiled import Compiled, Step, compiled
+from workflows.graph import INPUTS, ToolNode, Workflow
+from workflows.record import NodeRecord, WorkflowResult
+from workflows.steps import Course, is_local, performed, settled, skipped
+from workflows.values import Missing, read_all
 
 
 async def run(
-    workflow: Workflow, inputs: Mapping[str, object], call: CallTool, *, limit: int = 8
+    workflow: Workflow | Compiled, inputs: Mapping[str, object], caller: Caller, *, limit: int = 8
 ) -> WorkflowResult:
-    """Run it to the end. A failed node skips those that need it; the others go on."""
-    sequence = [node for layer in layers(workflow) for node in layer]
-    slots = asyncio.Semaphore(limit)
-    records: dict[str, NodeRecord] = {}
-    finished = {node.id: asyncio.Event() for node in sequence}
-
-    async def settle(node: Node) -> None:
-        for dependency in sorted(dependencies(node)):
-            await finished[dependency].wait()
-        async with slots:
-            records[node.id] = await _record(node, inputs, records, call)
-        finished[node.id].set()
-
-    async with asyncio.TaskGroup() as group:
-        for node in sequence:
-            group.create_task(settle(node))
-    ordered = tuple(records[node.id] for node in sequence)
-    output = next(node.id for node in sequence if isinstance(node, OutputNode))
-    text = records[output].value
-    return WorkflowResult(text if isinstance(text, str) else None, ordered)
+    """Run it to the end. A step that is not done skips those that need it; the others go on. What the caller raises
+    ends the run; cancelled, no call is left under way. Raises WorkflowError."""
+    ready = workflow if isinstance(workflow, Compiled) else compiled(workflow)
+    return await _Run(ready, inputs, caller, limit).result()
 
 
-async def _record(
-    node: Node, inputs: Mapping[str, object], records: Mapping[str, NodeRecord], call: CallTool
-) -> NodeRecord:
-    if any(records[name].state != "done" for name in dependencies(node)):
-        return NodeRecord(node.id, "skipped", error="something that it needs failed")
-    try:
-        values = {name: resolve(argument, inputs, records) for name, argument in node.values.items()}
-    except LookupError as error:
-        return NodeRecord(node.id, "failed", error=str(error.args[0]))
-    if isinstance(node, OutputNode):
-        return NodeRecord(node.id, "done", values, render(node.text, values))
-    outcome = await call(node, values)
-    if outcome.error is not None:
-        return NodeRecord(node.id, "failed", values, outcome.value, outcome.error)
-    return NodeRecord(node.id, "done", values, outcome.value)
+class _Run:
+    def __init__(self, ready: Compiled, inputs: Mapping[str, object], caller: Caller, limit: int) -> None:
+        self._steps, self._output = ready.steps, ready.output
+        self._course = Course(caller, asyncio.Semaphore(limit), {INPUTS: dict(inputs)})
+        self._waits = [step.waits for step in ready.steps]
+        self._records: list[NodeRecord | None] = [None] * len(ready.steps)
+        self._left = len(ready.steps)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
 
+    async def result(self) -> WorkflowResult:
+        try:
+            first = self._begin([step for step in self._steps if step.waits == 0])
+            if first is not None:
+                self._spawn(first)
+            await self._over
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        records = tuple(record for record in self._records if record is not None)
+        text = records[self._output].value if records[self._output].state == "done" else None
+        return WorkflowResult(text if isinstance(text, str) else None, records)
 
-def resolve(argument: Argument, inputs: Mapping[str, object], records: Mapping[str, NodeRecord]) -> object:
-    """The argument's value. Raises LookupError when a reference leads nowhere in what was really returned."""
-    if not isinstance(argument, Ref):
-        return argument.value
-    value: object = dict(inputs) if argument.source == INPUTS else records[argument.source].value
-    for part in argument.path:
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            raise LookupError(f"{argument}: the result has no {part!r}")
-    return value
+    def _begin(self, ready: list[Step]) -> Step | None:
+        """Settle what needs no call, and start what does, but for one step, which is returned: a task may go on with it
+        itself."""
+        waiting, kept = deque(ready), None
+        while waiting:
+            step = waiting.popleft()
+            record = skipped(step, self._course)
+            if record is None and is_local(step):
+                record = settled(step, self._course)
+            if record is not None:
+                waiting.extend(self._finish(step, record))
+            elif kept is None:
+                kept = step
+            else:
+                self._spawn(step)
+        return kept
 
+    def _spawn(self, step: Step) -> None:
+        task = asyncio.create_task(self._perform(step))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-def render(template: str, values: Mapping[str, object]) -> str:
-    """Fill `{name}`; what is no text is shown as JSON. No format specifications: a template is data."""
+    async def _perform(self, first: Step) -> None:
+        step: Step | None = first
+        try:
+            while step is not None:
+                record = await (self._plain(step) if step.plain else performed(step, self._course))
+                step = self._begin(self._finish(step, record))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            if not self._over.done():
+                self._over.set_exception(error)
 
-    def fill(match: re.Match[str]) -> str:
-        name, stray = match.groups()
-        if name is None:
-            return stray or match[0][0]
-        value = values[name]
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    async def _plain(self, step: Step) -> NodeRecord:
+        """A tool step with nothing around its call, as most are."""
+        node, course = step.node, self._course
+        assert isinstance(node, ToolNode)
+        try:
+            arguments = read_all(step.takes, course.values)
+        except Missing as missing:
+            return NodeRecord(step.id, "failed", error=str(missing))
+        async with course.slots:
+            value, error, _ = await course.caller.tool(ToolRequest(step.id, "", 1, node.tool, arguments))
+        return NodeRecord(step.id, "done" if error is None else "failed", arguments, value, error, 1)
 
-    return TEMPLATE.sub(fill, template)
+    def _finish(self, step: Step, record: NodeRecord) -> list[Step]:
+        """Keep the record; the steps that can start now."""
+        self._records[step.index] = record
+        self._course.states[step.id] = record.state
+        if record.state == "done":
+            self._course.values[step.id] = record.value
+        free, waits = [], self._waits
+        for follower in step.followers:
+            waits[follower] -= 1
+            if waits[follower] == 0:
+                free.append(self._steps[follower])
+        self._left -= 1
+        if self._left == 0 and not self._over.done():
+            self._over.set_result(None)
+        return free

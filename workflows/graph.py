@@ -1,95 +1,324 @@
-"""Typed tool workflows as plain data: nodes that call tools or make the answer, and references between them.
+"""Typed tool workflows as plain data: steps, and references between them. `codec` reads and writes them as JSON.
 
-A workflow is JSON, never code. Arguments are literals (`{"value": …}`) or references
-(`{"ref": "node.field"}`) to the request's inputs (`inputs.name`) or to an earlier node's result. The order of
-nodes in a file means nothing: what a node refers to decides when it runs, and the canonical form sorts nodes
-by id, so that equal graphs have equal digests.
+A workflow is data, never code. What a step takes are literals (`{"value": …}`) or references (`{"ref":
+"node.field.0"}`) to the request's inputs (`inputs.name`), to an earlier step's result, or, within a map, to the `item`.
+The order of steps in a file means nothing: references, `after` and `when` decide when a step runs.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated
+from typing import Literal as Choice
 
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-TOOL = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+")
-TEMPLATE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|([{}])")
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, with_config
+
 INPUTS = "inputs"
+ITEM = "item"
+RESERVED = frozenset({INPUTS, ITEM})
+NAME = r"[a-z][a-z0-9_-]{0,62}"
+TEMPLATE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|([{}])")
 
 
-class GraphError(ValueError):
-    """The JSON is no workflow; the message names the place."""
+NAME_PATTERN = f"^{NAME}$"
+ID_PATTERN = f"^(?!(?:{INPUTS}|{ITEM})$){NAME}$"
+TOOL_PATTERN = r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+$"
+REF_PATTERN = rf"^{NAME}(\..+)?$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+StepId = Annotated[str, Field(pattern=re.compile(ID_PATTERN))]
+ToolKey = Annotated[str, StringConstraints(pattern=TOOL_PATTERN)]
+"""`server/tool`"""
+SchemaTable = Mapping[str, object]
+"""A JSON Schema."""
+strict = with_config(ConfigDict(extra="forbid", strict=True))
 
 
-class Ref(NamedTuple):
-    """`source` is a node's id or `inputs`; `path` leads into its value."""
+@strict
+@dataclass(frozen=True, slots=True)
+class Ref:
+    ref: Annotated[str, StringConstraints(pattern=REF_PATTERN)]
+    """`source.path`: a step's id, `inputs` or `item`, and the way into its value; numbers lead into lists."""
 
-    source: str
-    path: tuple[str, ...] = ()
+    @property
+    def source(self) -> str:
+        return self.ref.partition(".")[0]
 
-    def __str__(self) -> str:
-        return ".".join((self.source, *self.path))
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(self.ref.split(".")[1:])
 
 
-class Literal(NamedTuple):
+@strict
+@dataclass(frozen=True, slots=True)
+class Literal:
     value: object
 
 
-Argument = Ref | Literal
+def _which_argument(value: object) -> str:
+    held = isinstance(value, Ref) or (isinstance(value, Mapping) and "ref" in value)
+    return "ref" if held else "value"
 
 
+Argument = Annotated[
+    Annotated[Ref, Tag("ref")] | Annotated[Literal, Tag("value")], Discriminator(_which_argument)
+]
+Arguments = Mapping[str, Argument]
+Order = Choice["lt", "le", "gt", "ge"]
+Comparison = Choice["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "starts_with"]
+
+
+@strict
 @dataclass(frozen=True, slots=True)
-class ToolNode:
-    id: str
-    tool: str
-    """`server/tool`"""
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
+class Compare:
+    """Never an error: what can't be compared does not hold."""
+
+    left: Argument
+    op: Comparison
+    right: Argument
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The reference leads somewhere, and not to null."""
+
+    exists: Ref
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Combine:
+    op: Choice["all", "any", "none"]
+    of: tuple["Predicate", ...]
+
+
+def _which_predicate(value: object) -> str:
+    table = value if isinstance(value, Mapping) else {}
+    return "exists" if "exists" in table else "of" if "of" in table else "compare"
+
+
+Predicate = Annotated[
+    Annotated[Compare, Tag("compare")] | Annotated[Exists, Tag("exists")] | Annotated[Combine, Tag("of")],
+    Discriminator(_which_predicate),
+]
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Call:
+    tool: ToolKey
+    arguments: Arguments = field(default_factory=dict)
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question to a model; `answer` is the JSON Schema of its answer, which without one is text."""
+
+    prompt: str
+    """With `{name}` for each of `values`."""
+    values: Arguments = field(default_factory=dict)
+    answer: SchemaTable | None = None
+    model: str | None = None
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is done about a failure, in this order: try again, recover, fall back."""
+
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Of one attempt."""
+    recovery: Call | None = None
+    """Another call whose result takes the place of the one that failed."""
+    fallback: Argument | None = None
+
+
+NO_POLICY = Policy()
+Effect = Choice["read", "write", "irreversible"]
+EFFECTS: tuple[Effect, ...] = ("read", "write", "irreversible")
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    id: StepId
+    after: tuple[Name, ...] = ()
+    """Steps that have to be done before, whose results are not needed."""
+    when: str | None = None
+    """`branch.arm`: runs only if that branch took that arm."""
+    requires: tuple[Predicate, ...] = ()
+    """Checked before the step; one that does not hold fails it."""
+    ensures: tuple[Predicate, ...] = ()
+    """Checked on the result, which the predicates know by the step's id."""
+    policy: Policy = NO_POLICY
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolNode(Step):
+    kind: Choice["tool"] = "tool"
+    tool: ToolKey
+    arguments: Arguments = field(default_factory=dict)
+    effect: Effect | None = None
+    """What its author declares; the check refuses less than the tool's own."""
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNode(Step):
+    kind: Choice["model"] = "model"
+    prompt: str
+    values: Arguments = field(default_factory=dict)
+    answer: SchemaTable | None = None
+    model: str | None = None
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Arm:
+    name: Name
+    when: Predicate
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchNode(Step):
+    """Takes the first arm that holds, else `otherwise`; without one it fails. Its value is the arm's name."""
+
+    kind: Choice["branch"] = "branch"
+    arms: tuple[Arm, ...]
+    otherwise: Name | None = None
 
     @property
-    def values(self) -> Mapping[str, Argument]:
-        return self.arguments
+    def names(self) -> tuple[str, ...]:
+        return (*(arm.name for arm in self.arms), *([self.otherwise] if self.otherwise else []))
 
 
-@dataclass(frozen=True, slots=True)
-class OutputNode:
-    id: str
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapNode(Step):
+    """One call or question for each item of a list, at once; its value is the list of results. A longer list than
+    `limit` fails it."""
+
+    kind: Choice["map"] = "map"
+    over: Argument
+    each: Annotated[
+        Annotated[Call, Tag("call")] | Annotated[Ask, Tag("ask")],
+        Discriminator(
+            lambda v: "call" if isinstance(v, Call) or (isinstance(v, Mapping) and "tool" in v) else "ask"
+        ),
+    ]
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeNode(Step):
+    """`first`: the first of its sources that is done. `list`: all that are done, in this order; a branch may have left
+    some out."""
+
+    kind: Choice["merge"] = "merge"
+    sources: tuple[Ref, ...]
+    mode: Choice["first", "list"] = "first"
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatorNode(Step):
+    """Hands its value on if it meets the schema, else fails."""
+
+    kind: Choice["validator"] = "validator"
+    value: Argument
+    schema: SchemaTable
+
+
+@strict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputNode(Step):
+    kind: Choice["output"] = "output"
     text: str
     """The answer, with `{name}` for each of `values`."""
-    values: Mapping[str, Argument] = field(default_factory=dict)
+    values: Arguments = field(default_factory=dict)
 
 
-Node = ToolNode | OutputNode
+Node = Annotated[
+    ToolNode | ModelNode | BranchNode | MapNode | MergeNode | ValidatorNode | OutputNode,
+    Field(discriminator="kind"),
+]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    name: str
+    name: Name
     description: str
     nodes: tuple[Node, ...]
-    inputs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    inputs: Mapping[Name, SchemaTable] = field(default_factory=dict)
     """Name -> JSON Schema of a request input."""
     trigger: str | None = None
     """A regular expression over the user's text whose named groups are the inputs."""
+    capabilities: tuple[ToolKey, ...] | None = None
+    """The tools that it may call, whatever becomes of its steps; None: not limited."""
 
     def node(self, node_id: str) -> Node | None:
         return next((node for node in self.nodes if node.id == node_id), None)
 
     @property
     def tools(self) -> frozenset[str]:
-        return frozenset(node.tool for node in self.nodes if isinstance(node, ToolNode))
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + hashlib.sha256(canonical(self)).hexdigest()
+        """Every tool that some course of the workflow may call."""
+        return frozenset(call.tool for node in self.nodes for _, call in calls(node))
 
 
-def references(node: Node) -> Iterator[tuple[str, Ref]]:
-    """The node's references with the name of the argument that holds each, in name order."""
-    for name, argument in sorted(node.values.items()):
-        if isinstance(argument, Ref):
-            yield name, argument
+def calls(node: Node) -> Iterator[tuple[str, Call]]:
+    """Each tool call that the step may make, with its place in the step."""
+    if isinstance(node, ToolNode):
+        yield "", Call(node.tool, node.arguments)
+    elif isinstance(node, MapNode) and isinstance(node.each, Call):
+        yield "each", node.each
+    if node.policy.recovery is not None:
+        yield "policy.recovery", node.policy.recovery
+
+
+def taken(node: Node) -> Iterator[tuple[str, Argument]]:
+    """What the step takes, each with its place in the step, in an order that does not depend on how it was written."""
+    match node:
+        case ToolNode():
+            yield from _named("arguments", node.arguments)
+        case ModelNode() | OutputNode():
+            yield from _named("values", node.values)
+        case BranchNode():
+            for arm in node.arms:
+                yield from _compared(f"arms.{arm.name}", arm.when)
+        case MapNode():
+            yield "over", node.over
+            if isinstance(node.each, Call):
+                yield from _named("each.arguments", node.each.arguments)
+            else:
+                yield from _named("each.values", node.each.values)
+        case MergeNode():
+            yield from ((f"sources.{index}", ref) for index, ref in enumerate(node.sources))
+        case ValidatorNode():
+            yield "value", node.value
+    for index, predicate in enumerate(node.requires):
+        yield from _compared(f"requires.{index}", predicate)
+    for index, predicate in enumerate(node.ensures):
+        yield from _compared(f"ensures.{index}", predicate)
+    if node.policy.recovery is not None:
+        yield from _named("policy.recovery.arguments", node.policy.recovery.arguments)
+    if node.policy.fallback is not None:
+        yield "policy.fallback", node.policy.fallback
+
+
+def dependencies(node: Node) -> frozenset[str]:
+    """Ids of the steps that have to be over before this one starts."""
+    sources = {argument.source for _, argument in taken(node) if isinstance(argument, Ref)}
+    own = {node.id} if node.ensures else set()
+    more = {*node.after, *([node.when.partition(".")[0]] if node.when else [])}
+    return frozenset((sources - RESERVED - own) | more)
 
 
 def template_names(text: str) -> tuple[list[str], bool]:
@@ -98,130 +327,18 @@ def template_names(text: str) -> tuple[list[str], bool]:
     return [name for name, _ in found if name], not any(stray for _, stray in found)
 
 
-def dependencies(node: Node) -> frozenset[str]:
-    """Ids of the nodes whose results this one needs."""
-    return frozenset(ref.source for _, ref in references(node) if ref.source != INPUTS)
+def _named(place: str, arguments: Arguments) -> Iterator[tuple[str, Argument]]:
+    for name in sorted(arguments):
+        yield f"{place}.{name}", arguments[name]
 
 
-def to_json(workflow: Workflow) -> dict[str, object]:
-    nodes = [_node_to_json(node) for node in sorted(workflow.nodes, key=lambda node: node.id)]
-    table: dict[str, object] = {
-        "v": 1,
-        "name": workflow.name,
-        "description": workflow.description,
-        "inputs": {name: dict(schema) for name, schema in workflow.inputs.items()},
-        "nodes": nodes,
-    }
-    return table | ({"trigger": workflow.trigger} if workflow.trigger is not None else {})
-
-
-def canonical(workflow: Workflow) -> bytes:
-    """The bytes that are hashed: sorted keys and nodes, no spaces."""
-    return json.dumps(
-        to_json(workflow), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
-
-
-def from_json(data: object) -> Workflow:
-    """Raises GraphError."""
-    table = _table(data, "workflow", {"v", "name", "description", "nodes"}, {"inputs", "trigger"})
-    if isinstance(table["v"], bool) or table["v"] != 1:
-        raise GraphError(f"v: expected 1, found {table['v']!r}")
-    inputs = _mapping(table.get("inputs", {}), "inputs")
-    nodes = table["nodes"]
-    if not isinstance(nodes, list):
-        raise GraphError("nodes: expected a list")
-    return Workflow(
-        name=_name(table["name"], "name"),
-        description=_text(table["description"], "description"),
-        nodes=tuple(_node(node, f"nodes[{index}]") for index, node in enumerate(nodes)),
-        inputs={_name(key, "inputs"): _mapping(value, f"inputs.{key}") for key, value in inputs.items()},
-        trigger=_pattern(table["trigger"]) if "trigger" in table else None,
-    )
-
-
-def _node(data: object, where: str) -> Node:
-    kind = _mapping(data, where).get("kind")
-    if kind == "tool":
-        table = _table(data, where, {"id", "kind", "tool"}, {"arguments"})
-        tool = _text(table["tool"], f"{where}.tool")
-        if not TOOL.fullmatch(tool):
-            raise GraphError(f"{where}.tool: expected server/tool, found {tool!r}")
-        arguments = _arguments(table.get("arguments", {}), f"{where}.arguments")
-        return ToolNode(_node_id(table["id"], f"{where}.id"), tool, arguments)
-    if kind == "output":
-        table = _table(data, where, {"id", "kind", "text"}, {"values"})
-        text, values = (
-            _text(table["text"], f"{where}.text"),
-            _arguments(table.get("values", {}), f"{where}.values"),
-        )
-        return OutputNode(_node_id(table["id"], f"{where}.id"), text, values)
-    raise GraphError(f"{where}.kind: expected tool or output, found {kind!r}")
-
-
-def _arguments(data: object, where: str) -> dict[str, Argument]:
-    return {name: _argument(value, f"{where}.{name}") for name, value in _mapping(data, where).items()}
-
-
-def _argument(data: object, where: str) -> Argument:
-    table = _mapping(data, where)
-    if set(table) == {"value"}:
-        return Literal(table["value"])
-    if set(table) == {"ref"}:
-        source, *path = _text(table["ref"], f"{where}.ref").split(".")
-        return Ref(_name(source, f"{where}.ref"), tuple(path))
-    raise GraphError(f'{where}: expected {{"value": …}} or {{"ref": …}}, found keys {sorted(table)}')
-
-
-def _node_to_json(node: Node) -> dict[str, object]:
-    values = {
-        name: {"ref": str(value)} if isinstance(value, Ref) else {"value": value.value}
-        for name, value in node.values.items()
-    }
-    if isinstance(node, ToolNode):
-        return {"id": node.id, "kind": "tool", "tool": node.tool, "arguments": values}
-    return {"id": node.id, "kind": "output", "text": node.text, "values": values}
-
-
-def _table(data: object, where: str, required: set[str], optional: set[str]) -> dict[str, object]:
-    table = _mapping(data, where)
-    for key in sorted(required - set(table)):
-        raise GraphError(f"{where}.{key}: missing")
-    for key in sorted(set(table) - required - optional):
-        raise GraphError(f"{where}.{key}: unknown key")
-    return table
-
-
-def _mapping(data: object, where: str) -> dict[str, object]:
-    if not isinstance(data, dict):
-        raise GraphError(f"{where}: expected an object, found {type(data).__name__}")
-    return data
-
-
-def _text(data: object, where: str) -> str:
-    if not isinstance(data, str):
-        raise GraphError(f"{where}: expected a string, found {type(data).__name__}")
-    return data
-
-
-def _name(data: object, where: str) -> str:
-    text = _text(data, where)
-    if not NAME.fullmatch(text):
-        raise GraphError(f"{where}: expected a lower-case name, found {text!r}")
-    return text
-
-
-def _node_id(data: object, where: str) -> str:
-    name = _name(data, where)
-    if name == INPUTS:
-        raise GraphError(f"{where}: {INPUTS!r} is the request's, not a node's")
-    return name
-
-
-def _pattern(data: object) -> str:
-    text = _text(data, "trigger")
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise GraphError(f"trigger: not a regular expression: {error}") from None
-    return text
+def _compared(place: str, predicate: Predicate) -> Iterator[tuple[str, Argument]]:
+    match predicate:
+        case Compare(left, _, right):
+            yield f"{place}.left", left
+            yield f"{place}.right", right
+        case Exists(ref):
+            yield f"{place}.exists", ref
+        case Combine(_, parts):
+            for index, part in enumerate(parts):
+                yield from _compared(f"{place}.of.{index}", part)

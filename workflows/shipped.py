@@ -7,7 +7,8 @@ from pathlib import Path
 
 from workflows.catalog import Catalog
 from workflows.check import check
-from workflows.graph import Workflow, from_json
+from workflows.codec import from_json
+from workflows.graph import Workflow
 from workflows.types import allowed
 
 LIBRARY = Path(__file__).parent / "library"
