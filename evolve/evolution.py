@@ -19,6 +19,7 @@ from evolve.prices import require_prices
 from evolve.product import Product
 from evolve.run_section import run_section
 from evolve.settings import RunSection
+from evolve.stages.verdict import conclude
 from evolve.tables import RunRow
 
 Listener = Callable[[str, str], None]
@@ -102,7 +103,11 @@ def work_on(product: Product, run_id: str, listener: Listener | None = None) -> 
                 books=Books(product.store, budget, lambda: arena.spent),
                 listener=listener,
             )
-            return pipeline.execute(context)
+            decided = pipeline.execute(context)
+        # only now: a run that is finished is not resumed, and nothing of its arena may be left by a kill
+        if decided is not None:
+            conclude(context, decided)
+        return decided.word if decided is not None else ""
 
 
 def stop_run(product: Product, run_id: str) -> str:

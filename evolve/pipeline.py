@@ -29,8 +29,8 @@ from evolve.stages.models import (
 )
 
 
-def execute(context: RunContext) -> str:
-    """Work on the run until it ends; returns the verdict word (empty when it was stopped).
+def execute(context: RunContext) -> Decided | None:
+    """Work on the run until it is decided; None when it was stopped. `verdict.conclude` writes its end.
 
     Raises RuntimeBroken when the arena broke: the run is then `failed` and can be resumed.
     """
@@ -49,13 +49,12 @@ def execute(context: RunContext) -> str:
     except runs.Stopped:
         runs.mark_stopped(context.store, context.run_id)
         context.say("run", "stopped")
-        return ""
+        return None
     except RuntimeBroken as error:
         runs.mark_stopped(context.store, context.run_id, f"the arena broke: {error}", "failed")
         context.say("run", f"the arena broke: {error}")
         raise
-    verdict.conclude(context, decided)
-    return decided.word
+    return decided
 
 
 def _passes(context: RunContext, population: Population) -> Decided:
