@@ -34,8 +34,8 @@ class Variant:
 VARIANTS = (
     Variant(
         "arrival-1",
-        "workflows/engine.py, run",
-        "the nodes of a layer put their records into a queue, which is read out in the order of the nodes",
+        "workflows/engine.py, _Run.result",
+        "the steps of a layer put their records into a queue, which is read out in the order of the steps",
         "the shipped workflow `world_clock` tells the time of one zone for the other",
     ),
     Variant(
