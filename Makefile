@@ -82,7 +82,7 @@ browser:
 	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else echo "no chromium here: as root, 'apt-get install chromium' lets the browser tests run" >&2; fi
 
-# Some 30 minutes, 18 of them the last one's. `python -m benchmarks NAME` runs one of the first five alone.
+# Some 32 minutes, 18 of them the last one's. `python -m benchmarks NAME` runs one of the first six alone.
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --json
 	$(BIN)/python benchmarks/false_accepts.py

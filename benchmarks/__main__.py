@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import held, intake, replay, stopping, time_to_verdict
+from benchmarks import engine, held, intake, replay, stopping, time_to_verdict
 from benchmarks.measure import Result, say
 
 BENCHMARKS: Mapping[str, Callable[[bool], Result]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[[bool], Result]] = {
     "stopping": stopping.measure,
     "time_to_verdict": time_to_verdict.measure,
     "held": held.measure,
+    "engine": engine.measure,
 }
 
 

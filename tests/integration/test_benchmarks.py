@@ -27,7 +27,7 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
     assert done.returncode == 0, done.stderr
     results: dict[str, Any] = json.loads(done.stdout)
     names = run("--list").stdout.split()
-    assert names == ["replay", "intake", "stopping", "time_to_verdict", "held"]
+    assert names == ["replay", "intake", "stopping", "time_to_verdict", "held", "engine"]
     for name in names:
         assert results[name]["peers"], name
         assert all(text for text in results[name]["peers"].values()), name
@@ -54,6 +54,10 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
     assert held["swap"]["median_held_ms"] > 0
     assert held["stop_and_start"]["median_unanswered_ms"] > 0
     assert held["held_to_stop_and_start"] > 0
+    for shape in ("chain", "fan_out", "random"):
+        row = results["engine"][shape]
+        assert min(row["ours_to_langgraph"], row["ours_to_asyncio"], row["bytes_a_step"]) > 0
+    assert results["engine"]["durable_chain"]["ours_to_langgraph"] > 0
 
 
 @pytest.mark.docker
@@ -70,5 +74,5 @@ def test_a_shard_of_the_docker_engine_is_measured_against_a_container_a_case(
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     done = run("reply")
     assert done.returncode == 2
-    assert "'reply': one of replay, intake, stopping, time_to_verdict, held" in done.stderr
+    assert "'reply': one of replay, intake, stopping, time_to_verdict, held, engine" in done.stderr
     assert done.stdout == ""
