@@ -46,7 +46,7 @@ integration: $(STAMP) engine haproxy faketime coders mcp-servers
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE) --durations 30 --durations-min 8
 
 e2e: $(STAMP) browser
-	$(BIN)/pytest tests/e2e -m "not soak" -n 2 --dist loadfile
+	$(BIN)/pytest tests/e2e -m "not soak" $(SIDE_BY_SIDE)
 
 # A Docker Engine and a base image for it: installed and made when root, else the Docker tests say what is missing.
 engine: $(STAMP)

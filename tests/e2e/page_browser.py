@@ -23,6 +23,13 @@ FLAGS = [
 ]
 GRAVE = ("serious", "critical")
 WIDTHS = (1280, 390)
+LOOKS = [
+    (1280, "light"),
+    (390, "dark"),
+    pytest.param(1280, "dark", marks=pytest.mark.soak),
+    pytest.param(390, "light", marks=pytest.mark.soak),
+]
+"""Widths and colour schemes. Each of both is looked at in the ordinary tests, each pair in the long ones."""
 MOST_TABS = 250
 
 

@@ -4,7 +4,7 @@ script is needed."""
 from collections.abc import Iterator
 
 import pytest
-from page_browser import NEEDS_CHROMIUM, WIDTHS, grave_issues, open_everything, tab_to
+from page_browser import LOOKS, NEEDS_CHROMIUM, grave_issues, open_everything, tab_to
 from page_browser import enter as sign_in
 from playwright.sync_api import Browser, BrowserContext, Page
 from web_population import add_population
@@ -210,8 +210,7 @@ def test_a_run_is_live_with_and_without_a_script(
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_nobody_is_kept_out(browser: Browser, address: str, world: World, width: int, scheme: str) -> None:
     """axe finds nothing serious or critical, whatever is unfolded."""
     moving = f"swap-axe-{width}-{scheme}"

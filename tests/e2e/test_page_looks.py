@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_browser import NEEDS_CHROMIUM, WIDTHS, enter, open_everything
+from page_browser import LOOKS, NEEDS_CHROMIUM, enter, open_everything
 from playwright.sync_api import Browser, Page
 from web_population import add_population
 from web_world import PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
@@ -46,8 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     built.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_every_part_is_whole(browser: Browser, address: str, world: World, width: int, scheme: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     parts = {
