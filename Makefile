@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Whole files, for what a file's tests share is made once; one more than two processors, for many tests wait.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test up down lint unit integration e2e bench soak setup lock engine browser haproxy faketime coders clean
+.PHONY: demo test up down lint unit integration e2e bench soak setup lock engine browser haproxy faketime coders mcp-servers clean
 
 demo: $(STAMP)
 	$(BIN)/evolve demo $(DEMO_FLAGS)
@@ -42,7 +42,7 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit -n 2 --dist worksteal
 
-integration: $(STAMP) engine haproxy faketime coders
+integration: $(STAMP) engine haproxy faketime coders mcp-servers
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE) --durations 30 --durations-min 8
 
 e2e: $(STAMP) browser
@@ -59,6 +59,10 @@ engine: $(STAMP)
 # Coding CLIs, pinned, in a cache outside the checkout (1.6 GB): three for the tests, all seven (2.9 GB) for the soak.
 coders: $(STAMP)
 	@$(BIN)/python tests/integration/coder_clis.py $(CODERS)
+
+# Real MCP servers, pinned, in the same cache (210 MB).
+mcp-servers: $(STAMP)
+	@$(BIN)/python tests/integration/mcp_servers.py
 
 # HAProxy is a system package, too, and lies where an ordinary user's PATH may not lead.
 haproxy:

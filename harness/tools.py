@@ -1,26 +1,19 @@
 """All tool servers together: what there is, under which name the model knows it, and calling it."""
 
 import asyncio
-import json
 import re
 import traceback
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx2
 
 from harness.mcp import McpServer, Refused, ServerFailed
 from harness.turn import ToolCall, TurnContext
 from workflows.catalog import Catalog, ToolSpec, catalog, read_listing
+from workflows.results import ToolAnswer, read_result
 
 NAME_LIMIT = 64
-
-
-class ToolAnswer(NamedTuple):
-    content: str
-    is_error: bool
-    value: Any
-    """Structured content, or the content itself parsed where it is a JSON object or array."""
 
 
 class Toolbox:
@@ -50,7 +43,7 @@ class Toolbox:
             result = await self._servers[call.server].call_tool(call.tool, call.arguments, headers)
         except Refused as error:
             return ToolAnswer(str(error), True, None)
-        return read_result(result)
+        return read_result(result, tool=call.tool)
 
     async def _list(self, name: str, context: TurnContext) -> list[ToolSpec] | ServerFailed | Refused:
         try:
@@ -58,32 +51,6 @@ class Toolbox:
         except (ServerFailed, Refused) as error:
             return error
         return read_listing(name, tools)
-
-
-def read_result(result: dict[str, Any]) -> ToolAnswer:
-    """A `tools/call` result. A failure that is dressed as success counts as a failure."""
-    parts = result.get("content")
-    texts = [str(p["text"]) for p in parts or [] if isinstance(p, dict) and isinstance(p.get("text"), str)]
-    content, structured = "\n".join(texts), result.get("structuredContent")
-    if not texts and structured is not None:
-        content = json.dumps(structured, ensure_ascii=False)
-    value = structured if structured is not None else _parsed(content)
-    return ToolAnswer(content, result.get("isError") is True or says_failure(value), value)
-
-
-def says_failure(value: Any) -> bool:
-    """`{"ok": false}`, `{"success": false}`, `{"status": "error"}`."""
-    if not isinstance(value, dict):
-        return False
-    return value.get("ok") is False or value.get("success") is False or value.get("status") == "error"
-
-
-def _parsed(content: str) -> Any:
-    try:
-        value = json.loads(content)
-    except ValueError:
-        return content
-    return value if isinstance(value, dict | list) else content
 
 
 def model_name(spec: ToolSpec) -> str:

@@ -7,15 +7,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
-from referencing.exceptions import Unresolvable
 
 from workflows.calling import Caller, ModelRequest, Outcome, ToolRequest
 from workflows.catalog import Catalog
 from workflows.compiled import complaint
-from workflows.types import Schema
+from workflows.schemas import UNREADABLE, validator
 
 
 class Spent(Exception):
@@ -55,26 +52,14 @@ class Checked(Wrapper):
         spec = self._catalog.get(request.tool)
         if spec is None:
             return Outcome(None, f"there is no tool {request.tool}")
-        if request.tool not in self._validators:
-            self._validators[request.tool] = _validator(spec.input_schema)
-        wrong = _wrong(self._validators[request.tool], request.arguments)
+        ready = self._validators.get(request.tool)
+        if ready is None:
+            ready = self._validators[request.tool] = validator(spec.input_schema)
+        try:
+            wrong = complaint(ready, request.arguments)
+        except UNREADABLE:
+            wrong = None  # the tool's own schema is broken: let the tool judge
         return Outcome(None, f"arguments: {wrong}") if wrong else await super().tool(request)
-
-
-def _validator(schema: Schema) -> Validator | None:
-    """None for a schema that is none: then the tool may judge."""
-    try:
-        Draft202012Validator.check_schema(schema)
-    except (SchemaError, RecursionError):
-        return None
-    return Draft202012Validator(schema)
-
-
-def _wrong(validator: Validator | None, arguments: Mapping[str, object]) -> str | None:
-    try:
-        return complaint(validator, arguments) if validator is not None else None
-    except (Unresolvable, RecursionError):
-        return None
 
 
 class Counted(Wrapper):

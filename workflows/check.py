@@ -4,10 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, UnknownType
-from referencing.exceptions import Unresolvable
+from jsonschema.exceptions import SchemaError
 
 from workflows.catalog import Catalog, ToolSpec
 from workflows.contracts import breaches
@@ -32,6 +32,7 @@ from workflows.graph import (
 )
 from workflows.order import Order, arms
 from workflows.ports import Ports
+from workflows.schemas import UNREADABLE, validator
 from workflows.types import ALL, Schema, allowed, misfit, named_types, property_schema, type_of
 
 MAX_NODES = 64
@@ -196,11 +197,10 @@ def _argument(
 
 
 def _literal(node: Node, path: str, argument: Literal, schema: Schema) -> Iterator[Problem]:
+    value: Any = argument.value
     try:
-        errors = sorted(
-            Draft202012Validator(schema).iter_errors(argument.value), key=lambda e: list(map(str, e.path))
-        )
-    except (SchemaError, UnknownType, Unresolvable, re.error, RecursionError, TypeError) as broken:
+        errors = sorted(validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
+    except UNREADABLE as broken:
         message = str(getattr(broken, "message", broken)) or type(broken).__name__
         yield Problem("argument_type", node.id, path, "a tool with a valid schema", message.splitlines()[0])
         return

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 
@@ -27,6 +26,7 @@ from workflows.graph import (
     taken,
 )
 from workflows.order import Order
+from workflows.schemas import validator
 from workflows.values import Reader, reader, readers
 
 
@@ -143,4 +143,4 @@ def _validator(node: Node) -> Validator | None:
         schema = node.answer
     elif isinstance(node, MapNode) and isinstance(node.each, Ask):
         schema = node.each.answer
-    return Draft202012Validator(schema) if schema is not None else None
+    return validator(schema) if schema is not None else None

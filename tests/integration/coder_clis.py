@@ -80,23 +80,28 @@ def install(cli: Cli) -> None:
     """Raises subprocess.CalledProcessError when a registry can't be reached or has no such version."""
     cli.folder.mkdir(parents=True, exist_ok=True)
     if cli.registry == "pip":
-        _pip(cli.folder, f"{cli.packages[0]}=={cli.version}", *cli.packages[1:])
+        pip_install(cli.folder, f"{cli.packages[0]}=={cli.version}", *cli.packages[1:])
     else:
-        node = node_folder()
-        if node is None:
-            place = cache() / f"node-{NODE[1]}"
-            _pip(place, f"{NODE[0]}=={NODE[1]}")
-            (place / DONE).touch()
-            node = place / "bin"
-        env = {**os.environ, "PATH": f"{node}:{os.environ['PATH']}"}
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-        _run([*command, "--prefix", str(cli.folder), f"{cli.packages[0]}@{cli.version}"], env)
+        npm_install(cli.folder, f"{cli.packages[0]}@{cli.version}")
     if not cli.path.exists():
         raise FileNotFoundError(f"{cli.path}: not there after the install")
     (cli.folder / DONE).touch()
 
 
-def _pip(folder: Path, *packages: str) -> None:
+def npm_install(folder: Path, package: str) -> None:
+    """With the machine's Node.js, or ours, which is installed if that is too old."""
+    node = node_folder()
+    if node is None:
+        place = cache() / f"node-{NODE[1]}"
+        pip_install(place, f"{NODE[0]}=={NODE[1]}")
+        (place / DONE).touch()
+        node = place / "bin"
+    env = {**os.environ, "PATH": f"{node}:{os.environ['PATH']}"}
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
+    _run([*command, "--prefix", str(folder), package], env)
+
+
+def pip_install(folder: Path, *packages: str) -> None:
     if not (folder / "bin" / "pip").exists():
         venv.create(folder, with_pip=True, clear=folder.exists())
     options = ("--quiet", "--disable-pip-version-check", "--no-input")

@@ -18,9 +18,10 @@ from harness.mcp import _event_data
 from harness.memory import Effect, Memory, StateError, open_memory
 from harness.model import parse
 from harness.settings import POLICY_FILE, SettingsError, ToolPolicy, read_environment, read_policy
-from harness.tools import by_model_name, definitions, read_result
+from harness.tools import by_model_name, definitions
 from harness.turn import Reply
 from workflows.catalog import ToolSpec, catalog
+from workflows.results import read_result
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/schemas/event.schema.json").read_text())
 

@@ -1,0 +1,81 @@
+"""Which tools of a catalog a few words are about."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from workflows.catalog import Catalog, ToolSpec
+
+K1 = 1.2
+"""BM25: how soon a word that comes again counts for no more."""
+B = 0.5
+"""BM25: how much a long description counts against a tool."""
+NAME_WEIGHT, ARGUMENT_WEIGHT = 4, 1
+"""As how many words of a description a word of the name counts, and one of an argument's name."""
+MOST_WORDS = 400
+"""Of a description that are looked at, each once: nobody gets found by writing a book, or a word again and again."""
+_WORD = re.compile(r"\d+|[^\W\d_]+")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_DULL = re.compile(
+    "an?|and|are|as|at|be|by|can|for|from|if|in|into|is|its?|of|on|or|that|the|this|to|with|you"
+)
+
+
+def search(catalog: Catalog, text: str, limit: int = 10) -> list[ToolSpec]:
+    """The tools that share a word with `text`, the best first, ties by key. Words are those of the tool's and its
+    server's name, its description and its arguments' names; `readFile`, `read_file` and "reading files" share them."""
+    specs = list(catalog)
+    documents = [_document(spec) for spec in specs]
+    frequency = Counter(word for document in documents for word in document)
+    average = sum(document.total() for document in documents) / max(len(documents), 1)
+    asked = [word for word in dict.fromkeys(words(text)) if word in frequency]
+    scored = [
+        (_score(document, asked, frequency, len(specs), average), spec)
+        for spec, document in zip(specs, documents, strict=True)
+    ]
+    found = sorted((pair for pair in scored if pair[0] > 0), key=lambda pair: (-pair[0], pair[1].key))
+    return [spec for _, spec in found[: max(limit, 0)]]
+
+
+def words(text: str) -> list[str]:
+    """Lower-case stems, without the dull words."""
+    found = (part.lower() for word in _WORD.findall(text) for part in _HUMP.split(word))
+    return [_stem(word) for word in found if _DULL.fullmatch(word) is None]
+
+
+def _document(spec: ToolSpec) -> Counter[str]:
+    properties = spec.input_schema.get("properties")
+    arguments = [str(name) for name in properties] if isinstance(properties, dict) else []
+    document = Counter(set(words(spec.description)[:MOST_WORDS]))
+    _add(document, words(spec.name), NAME_WEIGHT)
+    _add(document, words(spec.server), 1)
+    _add(document, set(words(" ".join(arguments))), ARGUMENT_WEIGHT)
+    return document
+
+
+def _add(document: Counter[str], found: Iterable[str], weight: int) -> None:
+    for word in found:
+        document[word] += weight
+
+
+def _score(
+    document: Counter[str], asked: list[str], frequency: Counter[str], count: int, average: float
+) -> float:
+    long = 1 - B + B * document.total() / average if average else 1.0
+    total = 0.0
+    for word in asked:
+        often = document[word]
+        if often:
+            rare = math.log(1 + (count - frequency[word] + 0.5) / (frequency[word] + 0.5))
+            total += rare * often * (K1 + 1) / (often + K1 * long)
+    return round(total, 9)
+
+
+def _stem(word: str) -> str:
+    """Only what English puts at the end of a name or a verb: files, reading, queries, created."""
+    for ending, instead in (("ies", "y"), ("ing", ""), ("sses", "ss"), ("ed", ""), ("es", "e"), ("s", "")):
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            word = word.removesuffix(ending) + instead
+            break
+    return word[:-1] if len(word) > 3 and word.endswith("e") else word
