@@ -4,6 +4,7 @@ The prompt's first message is always the same, so that an endpoint may keep it; 
 about, and the request. What tools say of themselves is a stranger's text: each tool gets one line, cut short.
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,24 @@ SHOWN_ANSWER, SHOWN_ERROR, MOST_ERRORS = 2000, 300, 8
 FORM = """You plan tool calls. Answer with one JSON object and nothing else: {"steps": [...], "answer": "..."}.
 "{s1.field}" as a whole argument, or in the answer, stands for that part of the result of s1.
 Steps run at once. A step waits for those whose results it takes, and for those that it names in "after": ["s1"]."""
+MOST_STEPS, MOST_AFTER, LONGEST_NAME, LONGEST_TEXT = 8, 4, 64, 400
 TOOLS_HEAD, TOOL, EXAMPLE, REQUEST = "Tools:", "- ", "Example: ", "Request: "
 FAILED = "That plan failed:"
 AGAIN = "Answer with a better plan."
+
+
+def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's schema with an end to everything: held to a form, small models repeat themselves until they are cut off."""
+    found = copy.deepcopy(dict(schema))
+    steps, name = found["properties"]["steps"], {"type": "string", "maxLength": LONGEST_NAME}
+    steps["maxItems"] = MOST_STEPS
+    after = {"type": "array", "items": name, "maxItems": MOST_AFTER}
+    steps["items"]["properties"] |= {"id": name, "tool": name, "after": after}
+    found["properties"]["answer"] = {"type": "string", "maxLength": LONGEST_TEXT}
+    return found
+
+
+SCHEMA: Mapping[str, Any] = _bounded(PLAN_SCHEMA)
 
 
 class PlannerFailed(Exception):
@@ -66,7 +82,7 @@ class Planner:
         try:
             said = await self.model.complete(
                 messages(request, shown, self.catalog, last),
-                schema=PLAN_SCHEMA,
+                schema=SCHEMA,
                 max_tokens=self.max_tokens,
                 seed=seed,
             )

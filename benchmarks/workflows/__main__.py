@@ -19,17 +19,12 @@ from benchmarks.workflows.arena import Arena
 from benchmarks.workflows.arms import ARMS, Measured, measure
 from benchmarks.workflows.summary import by_kind, summary
 from benchmarks.workflows.tasks import Task, draw_all
-from benchmarks.workflows.weak_planner import WeakPlanner, frozen_rates
+from benchmarks.workflows.weak_planner import WeakPlanner, frozen_rates, scaled
 from workflows.model import ChatModel
 
 SMALL = 6
 """Tasks and one seed, with --small: it shows that it runs, and measures nothing."""
 SECONDS = 300.0
-
-
-def scaled(rates: dict[str, float], scale: float) -> dict[str, float]:
-    """Every rate of a mistake, at most 1; what is put right after an error stays."""
-    return {kind: rate if kind == "fix" else min(1.0, rate * scale) for kind, rate in rates.items()}
 
 
 @contextmanager

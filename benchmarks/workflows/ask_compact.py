@@ -12,35 +12,35 @@ from typing import Any
 import httpx2
 
 from benchmarks.workflows.arena import Arena
-from benchmarks.workflows.compact_model import NAME, served
+from benchmarks.workflows.compact_model import served
 from benchmarks.workflows.tasks import Task, draw_all
 from workflows.callers import Counted, Spent
 from workflows.compiled import WorkflowError
 from workflows.engine import run
-from workflows.model import ChatModel, ModelFailed
-from workflows.plan import PLAN_SCHEMA, PlanError, from_plan
-from workflows.planner import PlannerFailed, messages, read_object, shown_tools
+from workflows.plan import PlanError, from_plan
+from workflows.planner import SCHEMA, PlannerFailed, messages, read_object, shown_tools
 
-MAX_TOKENS, SECONDS, MOST_CALLS = 384, 300.0, 20
+MAX_TOKENS, SECONDS, MOST_CALLS = 320, 300.0, 20
 
 
-async def asked(arena: Arena, model: ChatModel, task: Task, free: bool) -> dict[str, Any]:
+async def asked(arena: Arena, http: httpx2.AsyncClient, url: str, task: Task, free: bool) -> dict[str, Any]:
+    """An answer that was cut off is kept, too."""
     shown = shown_tools(arena.catalog, task.request)
-    row: dict[str, Any] = {"task": task.id, "split": task.split, "seed": task.seed, "free": free}
-    row["shown"] = [spec.key for spec in shown]
-    question = messages(task.request, shown, arena.catalog)
-    try:
-        said = await model.complete(
-            question, schema=None if free else PLAN_SCHEMA, max_tokens=MAX_TOKENS, seed=task.seed
-        )
-    except ModelFailed as error:
-        return {**row, "text": None, "failed": str(error), "done": False}
-    row |= {
-        "text": said.text,
-        "prompt_tokens": said.prompt_tokens,
-        "completion_tokens": said.completion_tokens,
+    body: dict[str, Any] = {
+        "messages": messages(task.request, shown, arena.catalog),
+        "max_tokens": MAX_TOKENS,
+        "temperature": 0,
+        "seed": task.seed,
     }
-    return {**row, "done": await _done(arena, task, said.text)}
+    if not free:
+        form = {"name": "plan", "schema": SCHEMA, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    reply = (await http.post(f"{url}/chat/completions", json=body, timeout=SECONDS)).json()
+    [choice] = reply["choices"]
+    text, whole = choice["message"]["content"], choice["finish_reason"] != "length"
+    used = {key: reply["usage"][key] for key in ("prompt_tokens", "completion_tokens")}
+    row = {"task": task.id, "split": task.split, "seed": task.seed, "free": free, "whole": whole, **used}
+    return {**row, "done": whole and await _done(arena, task, text), "text": text}
 
 
 async def _done(arena: Arena, task: Task, text: str) -> bool:
@@ -57,12 +57,12 @@ async def main() -> None:
     parser.add_argument("split", choices=["tune", "test"])
     parser.add_argument("--free", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2, help="more than are free make it much slower")
     options = parser.parse_args()
-    with served() as url:
+    with served(options.threads) as url:
         async with Arena() as arena, httpx2.AsyncClient() as http:
-            model = ChatModel(http, url, NAME, seconds=SECONDS)
             for task in draw_all(options.seed, options.split):
-                print(json.dumps(await asked(arena, model, task, options.free)), flush=True)
+                print(json.dumps(await asked(arena, http, url, task, options.free)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Which mistakes a plan makes, told by comparing it with the oracle; the rule by which the weak planner's rates are fitted.
 
-1. What is no JSON object with a list of steps (prose, half a JSON, cut off) counts once as `prose`, and nothing else of it
-   counts. A plan that only its names spoil (`after` that names no step, a tool without its server) is read without them.
+1. What is no whole JSON object with a list of steps (prose, half a JSON, cut off) counts once as `prose`. Of half a plan the
+   steps that are whole still count, by 3 and the second sentence of 2. A plan that only its names spoil (`after` that names
+   no step, a tool without its server) is read without them.
 2. Steps are paired: each of the oracle's with the plan's step of the same tool that has most arguments equal, in the
    oracle's order; what is left over on both sides then in the order in which it stands. A pair of different tools is
    `wrong_tool` if the catalog has the plan's, else `invented_tool`. What the oracle has alone is `missing_step`; if the plan
@@ -47,15 +48,18 @@ class Tally:
         return self.made[kind] / self.could[kind] if self.could[kind] else 0.0
 
 
-def count(text: str | None, oracle: Mapping[str, Any], catalog: Catalog, tally: Tally) -> None:
-    """One answer of a planner; None: there was none that was whole."""
+def count(text: str, oracle: Mapping[str, Any], catalog: Catalog, tally: Tally) -> None:
+    """One answer of a planner."""
     plan = _plan(text)
     tally.see("prose", plan is None)
-    if plan is None:
-        return
     right = from_plan(oracle)
-    wanted, found = _steps(right), _steps(plan)
+    wanted, found = _steps(right), _steps(plan or _begun(text))
     pairs = _paired(wanted, found)
+    if plan is None:
+        for step in wanted:
+            if step.id in pairs:
+                _tool(step, pairs[step.id], pairs, catalog, tally)
+        return
     tally.see("invented_step", len(found) > len(pairs))
     for step in wanted:
         other = pairs.get(step.id)
@@ -66,14 +70,29 @@ def count(text: str | None, oracle: Mapping[str, Any], catalog: Catalog, tally: 
     _order(wanted, plan, pairs, tally)
 
 
-def _plan(text: str | None) -> Workflow | None:
+def _plan(text: str) -> Workflow | None:
     try:
-        found = read_object(text or "")
+        found = read_object(text)
         return from_plan(
             {"steps": list(_readable(found.get("steps"))), "answer": str(found.get("answer", ""))}
         )
     except (PlannerFailed, PlanError, TypeError):
         return None
+
+
+def _begun(text: str) -> Workflow:
+    """The whole steps of half a plan."""
+    head = re.search(r'"steps"\s*:\s*\[\s*', text)
+    steps: list[object] = []
+    decoder, end = json.JSONDecoder(), head.end() if head else len(text)
+    while text[end : end + 1] == "{":
+        try:
+            step, end = decoder.raw_decode(text, end)
+        except ValueError:
+            break
+        steps.append(step)
+        end += len(text[end:]) - len(text[end:].lstrip(" \n,"))
+    return from_plan({"steps": list(_readable(steps)), "answer": ""})
 
 
 def _readable(steps: object) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,11 @@ def frozen_rates() -> dict[str, float]:
     return {**table["rates"], "fix": table["fix"]}
 
 
+def scaled(rates: Rates, scale: float) -> dict[str, float]:
+    """Every rate of a mistake, at most 1; what is put right after an error stays."""
+    return {kind: rate if kind == "fix" else min(1.0, rate * scale) for kind, rate in rates.items()}
+
+
 @dataclass
 class _Memory:
     """Of the questions about one task."""

@@ -198,12 +198,22 @@ def test_tokens_are_four_characters() -> None:
     assert (tokens(), tokens("abc"), tokens("abcd", "e")) == (0, 1, 2)
 
 
-@pytest.mark.parametrize("text", [None, "no plan", '{"answer": "x"}', '{"steps": [1], "answer": ""}'])
-def test_what_is_no_plan_counts_as_prose_alone(text: str | None) -> None:
+@pytest.mark.parametrize("text", ["", "no plan", '{"answer": "x"}', '{"steps": [1], "answer": ""}'])
+def test_what_is_no_plan_counts_as_prose_alone(text: str) -> None:
     tally = Tally()
     count(text, ORACLE, TOOLS, tally)
     assert {kind: made for kind, made in tally.made.items() if made} == {"prose": 1}
     assert sum(tally.could.values()) == 1
+
+
+def test_of_half_a_plan_the_whole_steps_count() -> None:
+    whole = json.dumps(
+        {**ORACLE, "steps": [{**ORACLE["steps"][0], "arguments": {}}, *ORACLE["steps"][1:]]}, indent=1
+    )
+    tally = Tally()
+    count(whole[: whole.index('"s3"')], ORACLE, TOOLS, tally)
+    assert {kind: made for kind, made in tally.made.items() if made} == {"prose": 1, "missing_argument": 1}
+    assert (tally.could["wrong_tool"], tally.could["missing_step"]) == (2, 0)
 
 
 def test_names_that_spoil_a_plan_do_not_hide_its_mistakes() -> None:

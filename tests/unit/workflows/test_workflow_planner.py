@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from workflows.catalog import Catalog, ToolSpec, catalog
 from workflows.graph import Ref, ToolNode
 from workflows.model import ChatModel
-from workflows.plan import PLAN_SCHEMA
 from workflows.planner import (
     AGAIN,
     FAILED,
     LONGEST_ANSWER,
+    SCHEMA,
     Failure,
     Planned,
     Planner,
@@ -65,7 +65,7 @@ def test_a_plan_is_asked_for_by_schema_and_read() -> None:
     assert isinstance(node, ToolNode)
     assert node.tool == "files/read"
     assert found.plan == PLAN
-    assert asked["response_format"]["json_schema"]["schema"] == PLAN_SCHEMA
+    assert asked["response_format"]["json_schema"]["schema"] == SCHEMA
     assert asked["seed"] == 7
     [system, user] = asked["messages"]
     assert system["role"] == "system"
