@@ -19,7 +19,7 @@ from benchmarks.workflows.arena import Arena
 from benchmarks.workflows.arms import ARMS, Measured, measure
 from benchmarks.workflows.summary import by_kind, summary
 from benchmarks.workflows.tasks import Task, draw_all
-from benchmarks.workflows.weak_planner import WeakPlanner, frozen_rates, scaled
+from benchmarks.workflows.weak_planner import RateTable, WeakPlanner
 from workflows.model import ChatModel
 
 SMALL = 6
@@ -34,7 +34,7 @@ def planner(options: argparse.Namespace, tasks: Sequence[Task], seed: int) -> It
         with compact_model.served() as url:
             yield url, compact_model.NAME
         return
-    weak = WeakPlanner(tasks, scaled(frozen_rates(), options.scale), seed)
+    weak = WeakPlanner(tasks, RateTable.frozen().scaled(options.scale), seed)
     with wire.served(weak.answer) as server:
         yield server.url, "weak"
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.workflows.prompts import Prompt, read_prompt
 from benchmarks.workflows.slips import GUESSES, Draw, Json, Rates, invented_step, one_step, prose, with_slips
@@ -24,14 +24,29 @@ RATES = Path(__file__).with_name("rates.json")
 EXTRA = "extra"
 
 
-def frozen_rates() -> dict[str, float]:
-    table = json.loads(RATES.read_text())
-    return {**table["rates"], "fix": table["fix"]}
+@dataclass(frozen=True)
+class RateTable:
+    plan: Rates
+    """By kind, where it is asked for a whole plan."""
+    step: Rates
+    """Where it is asked for the next call."""
+    fix: float
 
+    @classmethod
+    def same(cls, rates: Rates, fix: float = 0.0) -> Self:
+        return cls(rates, rates, fix)
 
-def scaled(rates: Rates, scale: float) -> dict[str, float]:
-    """Every rate of a mistake, at most 1; what is put right after an error stays."""
-    return {kind: rate if kind == "fix" else min(1.0, rate * scale) for kind, rate in rates.items()}
+    @classmethod
+    def frozen(cls) -> Self:
+        table = json.loads(RATES.read_text())
+        return cls(table["plan"]["rates"], table["step"]["rates"], table["fix"])
+
+    def scaled(self, scale: float) -> "RateTable":
+        """Every rate of a mistake, at most 1; what is put right after an error stays."""
+        plan, step = (
+            {kind: min(1.0, rate * scale) for kind, rate in rates.items()} for rates in (self.plan, self.step)
+        )
+        return RateTable(plan, step, self.fix)
 
 
 @dataclass
@@ -46,8 +61,8 @@ class _Memory:
 
 
 class WeakPlanner:
-    def __init__(self, tasks: Sequence[Task], rates: Rates, seed: int) -> None:
-        """`rates` by kind, and `fix`. Two tasks with the same request are one task to it."""
+    def __init__(self, tasks: Sequence[Task], rates: RateTable, seed: int) -> None:
+        """Two tasks with the same request are one task to it."""
         self._tasks = {task.request: task for task in tasks}
         self._rates, self._seed = rates, seed
         self._memories: dict[str, _Memory] = {}
@@ -57,7 +72,8 @@ class WeakPlanner:
         prompt = read_prompt(messages)
         task = self._tasks[prompt.request]
         memory = self._memories.setdefault(task.id, _Memory())
-        draw = Draw(self._rates, f"{self._seed}:{task.id}:{task.seed}:{memory.asked}")
+        rates = self._rates.step if prompt.stepwise else self._rates.plan
+        draw = Draw(rates, f"{self._seed}:{task.id}:{task.seed}:{memory.asked}")
         memory.asked += 1
         return (
             self._next_call(task, prompt, memory, draw)
@@ -76,7 +92,7 @@ class WeakPlanner:
     def _next_call(self, task: Task, prompt: Prompt, memory: _Memory, draw: Draw) -> str:
         past = list(zip(memory.intents, prompt.past, strict=False))
         failed = bool(past) and not past[-1][1].worked
-        whole = Draw(self._rates, f"{self._seed}:{task.id}:{task.seed}")
+        whole = Draw(self._rates.step, f"{self._seed}:{task.id}:{task.seed}")
         step = _due(task.oracle["steps"], [intent for intent, result in past if result.worked], whole)
         if failed:
             draw = self._sparing(draw, {past[-1][0] or "plan"})
@@ -97,7 +113,7 @@ class WeakPlanner:
         return json.dumps({"tool": made["tool"], "arguments": made["arguments"]}, ensure_ascii=False)
 
     def _sparing(self, draw: Draw, named: set[str]) -> Draw:
-        right = {name for name in named if draw.rng("fix", name).random() < self._rates["fix"]}
+        right = {name for name in named if draw.rng("fix", name).random() < self._rates.fix}
         return Draw(draw.rates, draw.seed, frozenset(right))
 
 

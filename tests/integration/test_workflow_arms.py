@@ -13,10 +13,10 @@ from benchmarks.workflows.programs import NotInstalled
 from benchmarks.workflows.slips import KINDS
 from benchmarks.workflows.summary import summary
 from benchmarks.workflows.tasks import draw_all
-from benchmarks.workflows.weak_planner import WeakPlanner
+from benchmarks.workflows.weak_planner import RateTable, WeakPlanner
 from workflows.model import ChatModel
 
-NEVER: Mapping[str, float] = {**dict.fromkeys(KINDS, 0.0), "fix": 0.0}
+NEVER: Mapping[str, float] = dict.fromkeys(KINDS, 0.0)
 SOME = 8
 """Tasks: every eighth."""
 GUARD = 300
@@ -26,7 +26,7 @@ async def measured(rates: Mapping[str, float]) -> dict[str, list[Measured]]:
     tasks, found = draw_all(3)[::SOME], dict[str, list[Measured]]()
     async with asyncio.timeout(GUARD), Arena() as arena, httpx2.AsyncClient() as http:
         for name, arm in ARMS.items():
-            with wire.served(WeakPlanner(tasks, rates, 0).answer) as server:
+            with wire.served(WeakPlanner(tasks, RateTable.same(rates), 0).answer) as server:
                 found[name] = [
                     await measure(arm, arena, task, ChatModel(http, server.url, "weak")) for task in tasks
                 ]

@@ -11,8 +11,9 @@ from benchmarks.workflows import react
 from benchmarks.workflows.errors import Tally, count
 from benchmarks.workflows.prompts import read_prompt
 from benchmarks.workflows.slips import KINDS, Draw, Kind, Shown, with_slips
+from benchmarks.workflows.step_errors import count_step
 from benchmarks.workflows.tasks import Task
-from benchmarks.workflows.weak_planner import WeakPlanner
+from benchmarks.workflows.weak_planner import RateTable, WeakPlanner
 from benchmarks.workflows.wire import tokens
 from workflows.catalog import ToolSpec, catalog
 from workflows.planner import Failure, messages, shown_tools
@@ -41,7 +42,7 @@ ORACLE = {
 }
 REQUEST = "read x, write it to y and say hi"
 TASK = Task("t", "tune", "long", 0, REQUEST, {}, ORACLE, {})
-NEVER: Mapping[str, float] = {**dict.fromkeys(KINDS, 0.0), "fix": 0.0}
+NEVER: Mapping[str, float] = dict.fromkeys(KINDS, 0.0)
 
 
 def always(*kinds: Kind) -> dict[str, float]:
@@ -59,7 +60,7 @@ def tallied(plan: object) -> dict[str, int]:
 
 
 def test_without_mistakes_it_says_the_oracle() -> None:
-    assert json.loads(WeakPlanner([TASK], NEVER, 0).answer(asked())) == ORACLE
+    assert json.loads(WeakPlanner([TASK], RateTable.same(NEVER), 0).answer(asked())) == ORACLE
     assert tallied(ORACLE) == {}
 
 
@@ -77,7 +78,7 @@ def test_without_mistakes_it_says_the_oracle() -> None:
     ],
 )
 def test_the_rule_counts_what_it_makes(kind: Kind, made: dict[str, int]) -> None:
-    assert tallied(WeakPlanner([TASK], always(kind), 3).answer(asked())) == made
+    assert tallied(WeakPlanner([TASK], RateTable.same(always(kind)), 3).answer(asked())) == made
 
 
 @pytest.mark.parametrize("kind", ["wrong_tool", "invented_tool"])
@@ -89,7 +90,7 @@ def test_the_rule_counts_tools_that_are_not_the_oracles(kind: Kind) -> None:
 
 
 def test_the_same_seed_says_the_same_and_each_try_draws_anew() -> None:
-    half = {**dict.fromkeys(KINDS, 0.3), "fix": 0.0}
+    half = RateTable.same(dict.fromkeys(KINDS, 0.3))
     one, other = WeakPlanner([TASK], half, 1), WeakPlanner([TASK], half, 1)
     said = [one.answer(asked()) for _ in range(6)]
     assert said == [other.answer(asked()) for _ in range(6)]
@@ -109,7 +110,7 @@ def test_another_rate_changes_no_other_kind() -> None:
 
 
 def test_what_an_error_names_may_be_put_right() -> None:
-    certain = {**always("misnamed_argument"), "fix": 1.0}
+    certain = RateTable.same(always("misnamed_argument"), fix=1.0)
     planner = WeakPlanner([TASK], certain, 0)
     first = json.loads(planner.answer(asked()))
     assert first["steps"][0]["arguments"] == {"file_path": "x"}
@@ -124,7 +125,7 @@ def test_what_an_error_names_may_be_put_right() -> None:
 
 
 def test_prose_that_was_refused_may_become_a_plan() -> None:
-    planner = WeakPlanner([TASK], {**always("prose"), "fix": 1.0}, 0)
+    planner = WeakPlanner([TASK], RateTable.same(always("prose"), fix=1.0), 0)
     first = planner.answer(asked())
     assert not first.startswith("{")
     assert json.loads(planner.answer(asked(Failure(first, ["the answer has no JSON object"])))) == ORACLE
@@ -132,7 +133,7 @@ def test_prose_that_was_refused_may_become_a_plan() -> None:
 
 def test_it_knows_no_other_requests() -> None:
     with pytest.raises(KeyError):
-        WeakPlanner([TASK], NEVER, 0).answer(messages("something else", [], TOOLS))
+        WeakPlanner([TASK], RateTable.same(NEVER), 0).answer(messages("something else", [], TOOLS))
 
 
 def stepwise(planner: WeakPlanner, results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -150,7 +151,7 @@ def stepwise(planner: WeakPlanner, results: Mapping[str, Any]) -> list[dict[str,
 
 def test_step_by_step_it_takes_values_from_results() -> None:
     results = {"a/read": {"text": "some\nwords"}, "a/write": "ok", "a/say": "ok"}
-    said = stepwise(WeakPlanner([TASK], NEVER, 0), results)
+    said = stepwise(WeakPlanner([TASK], RateTable.same(NEVER), 0), results)
     assert said == [
         {"tool": "a/read", "arguments": {"path": "x"}},
         {"tool": "a/write", "arguments": {"path": "y", "content": "some\nwords"}},
@@ -160,16 +161,16 @@ def test_step_by_step_it_takes_values_from_results() -> None:
 
 
 def test_step_by_step_it_tries_again_what_failed() -> None:
-    said = stepwise(WeakPlanner([TASK], NEVER, 0), {"a/read": {"text": "t"}, "a/say": "ok"})
+    said = stepwise(WeakPlanner([TASK], RateTable.same(NEVER), 0), {"a/read": {"text": "t"}, "a/say": "ok"})
     assert [one.get("tool") for one in said] == ["a/read"] + ["a/write"] * 11
 
 
 def test_step_by_step_what_is_forgotten_stays_forgotten() -> None:
     results = {"a/read": {"text": "t"}, "a/write": "ok", "a/say": "ok"}
-    assert [list(one) for one in stepwise(WeakPlanner([TASK], always("missing_step"), 0), results)] == [
-        ["answer"]
-    ]
-    lost = stepwise(WeakPlanner([TASK], always("lost_dependency"), 0), results)
+    assert [
+        list(one) for one in stepwise(WeakPlanner([TASK], RateTable.same(always("missing_step")), 0), results)
+    ] == [["answer"]]
+    lost = stepwise(WeakPlanner([TASK], RateTable.same(always("lost_dependency")), 0), results)
     assert lost[1]["arguments"]["content"] != "t"
 
 
@@ -214,6 +215,46 @@ def test_of_half_a_plan_the_whole_steps_count() -> None:
     count(whole[: whole.index('"s3"')], ORACLE, TOOLS, tally)
     assert {kind: made for kind, made in tally.made.items() if made} == {"prose": 1, "missing_argument": 1}
     assert (tally.could["wrong_tool"], tally.could["missing_step"]) == (2, 0)
+
+
+CALL = {"tool": "a/write", "arguments": {"path": "y", "content": "t"}, "taken": ["content"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "made"),
+    [
+        ('{"tool": "a/write", "arguments": {"path": "y", "content": "t"}}', CALL, []),
+        (
+            '{"tool": "a/write", "arguments": {"path": "z", "content": "u"}}',
+            CALL,
+            ["lost_dependency", "wrong_value"],
+        ),
+        (
+            '{"tool": "a/write", "arguments": {"path": 1, "text": "t"}}',
+            CALL,
+            ["misnamed_argument", "mistyped_argument"],
+        ),
+        ('{"tool": "a/write"}', CALL, ["missing_argument", "missing_argument"]),
+        ('{"tool": "a/read", "arguments": {}}', CALL, ["wrong_tool"]),
+        ('{"tool": "a/none", "arguments": {}}', CALL, ["invented_tool"]),
+        ('{"answer": "t"}', CALL, ["missing_step"]),
+        ("I would write it", CALL, ["prose"]),
+        ('{"answer": "it was t."}', {"answer": ["t\n"]}, []),
+        ('{"answer": "done"}', {"answer": ["t", "u"]}, ["lost_dependency", "lost_dependency"]),
+        ('{"tool": "a/read", "answer": "t"}', {"answer": ["t"]}, ["invented_step"]),
+    ],
+)
+def test_the_rule_for_one_call(text: str, right: dict[str, Any], made: list[str]) -> None:
+    tally = Tally()
+    count_step(text, right, TOOLS, tally)
+    assert sorted(kind for kind, times in tally.made.items() for _ in range(times)) == made
+
+
+def test_plans_and_calls_have_rates_of_their_own() -> None:
+    planner = WeakPlanner([TASK], RateTable(always("prose"), NEVER, 0.0), 0)
+    assert not planner.answer(asked()).startswith("{")
+    assert json.loads(planner.answer(react.messages(REQUEST, [], TOOLS, 12)))["tool"] == "a/read"
+    assert RateTable(always("prose"), NEVER, 0.5).scaled(0.3).plan["prose"] == 0.3
 
 
 def test_names_that_spoil_a_plan_do_not_hide_its_mistakes() -> None:
