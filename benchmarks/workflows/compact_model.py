@@ -43,7 +43,8 @@ def served(threads: int = 2) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [folder() / "bin/python", SCRIPT, model, str(port), str(threads)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             if not process.stdout.readline():

@@ -15,13 +15,20 @@ DONE, NEXT, RESULT, ERROR = "Done so far:", "What is next?", "Result: ", "Error:
 SHOWN_RESULT = 1500
 """Characters of a result or an error."""
 STEP_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "tool": {"type": "string"},
-        "arguments": {"type": "object"},
-        "answer": {"type": "string"},
-    },
-    "additionalProperties": False,
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {"tool": {"type": "string"}, "arguments": {"type": "object"}},
+            "required": ["tool", "arguments"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"answer": {"type": "string"}},
+            "required": ["answer"],
+            "additionalProperties": False,
+        },
+    ]
 }
 
 

@@ -1,10 +1,10 @@
 """`PYTHON serve_lm.py MODEL.gguf PORT [THREADS]`: a compact language model behind chat completions on this machine.
 
 It runs in an environment of its own, which `python -m benchmarks.workflows.compact_model` makes; nothing else is imported
-there. It prints one line, its address, when it is ready, and serves until it is killed.
+there. It prints one line, its address, when it is ready, and serves until its standard input ends, for whoever started it
+may die.
 """
 
-import signal
 import sys
 
 import xllamacpp
@@ -22,7 +22,7 @@ def main(model: str, port: int, threads: int) -> None:
     options.ui = False
     server = xllamacpp.Server(options)
     print(server.listening_address, flush=True)
-    signal.pause()
+    sys.stdin.read()
 
 
 if __name__ == "__main__":
