@@ -46,7 +46,9 @@ def read_inputs(workflow: Workflow, words: Sequence[str]) -> dict[str, object]:
         inputs[name] = text if workflow.inputs[name].get("type") == "string" else _value(name, text)
     missing = sorted(workflow.inputs.keys() - inputs.keys())
     if missing:
-        raise BadInput(f"{workflow.name}: no value for {', '.join(missing)}", hint="give --input NAME=VALUE for each")
+        raise BadInput(
+            f"{workflow.name}: no value for {', '.join(missing)}", hint="give --input NAME=VALUE for each"
+        )
     return inputs
 
 

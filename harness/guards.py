@@ -6,11 +6,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from harness.hooks import ALLOW, Chain, Change, Decision, Deny, Hook, Hooks
 from harness.settings import Limits, Policy, ToolPolicy, matches
 from harness.turn import Message, ModelReply, ModelRequest, ToolCall, ToolResult, TurnContext, TurnRequest
+from workflows.schemas import UNREADABLE, validator
 
 SET_LINE = re.compile(r"^/set\s+(?P<name>[A-Za-z_]+)\s*=\s*(?P<value>.*?)\s*$")
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -153,13 +154,21 @@ def fit_arguments(context: TurnContext, call: ToolCall) -> Decision[ToolCall]:
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     arguments = {name: _fitted(value, properties.get(name)) for name, value in call.arguments.items()}
-    for error in sorted(Draft202012Validator(schema).iter_errors(arguments), key=str):
+    for error in sorted(_errors(schema, arguments), key=str):
         where = ".".join(str(part) for part in error.path)
         return Deny(f"argument {where}: {error.message}" if where else error.message)
     if arguments == call.arguments:
         return ALLOW
     changed = sorted(name for name in arguments if arguments[name] != call.arguments[name])
     return Change(call._replace(arguments=arguments), "converted " + ", ".join(changed))
+
+
+def _errors(schema: Mapping[str, object], arguments: dict[str, Any]) -> list[ValidationError]:
+    """None where the server's schema is no schema: then the tool may judge."""
+    try:
+        return list(validator(schema).iter_errors(arguments))
+    except UNREADABLE:
+        return []
 
 
 def with_last_user_text(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:

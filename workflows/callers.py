@@ -46,7 +46,7 @@ class Checked(Wrapper):
     def __init__(self, inner: Caller, catalog: Catalog) -> None:
         super().__init__(inner)
         self._catalog = catalog
-        self._validators: dict[str, Validator | None] = {}
+        self._validators: dict[str, Validator] = {}
 
     async def tool(self, request: ToolRequest) -> Outcome:
         spec = self._catalog.get(request.tool)

@@ -27,6 +27,7 @@ COMMANDS = {
     "scan": ("evolve.cli.evidence", "scan", "Read new events and gather failures."),
     "serve": ("evolve.cli.serve", "serve", "Serve the approval page."),
     "trial": ("evolve.cli.trial", "trial", "Show replays, and run one again."),
+    "workflow": ("evolve.cli.workflow", "workflow", "Look at, check and run typed tool workflows."),
     "worker": ("evolve.cli.worker", "worker", "Serve the queue of detached runs."),
 }
 

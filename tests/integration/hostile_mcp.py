@@ -16,6 +16,7 @@ ECHO = {"name": "echo", "inputSchema": {"type": "object", "properties": {"text":
 ACT: dict[str, Any] = {"name": "act", "inputSchema": {"type": "object"}}
 BANANA = {"type": "object", "properties": {"x": {"type": "banana"}}}
 grown = False
+asked = 0
 writing = threading.Lock()
 
 
@@ -49,6 +50,8 @@ def tools() -> list[dict[str, Any]]:
 
 
 def listed(number: int, cursor: str | None) -> None:
+    global asked
+    asked += 1
     if WAY == "broken_listing":
         result(number, {"tools": [{"name": 3}]})
     elif WAY == "endless_pages":
@@ -93,7 +96,7 @@ def act(number: int, arguments: dict[str, Any]) -> None:
         case "grows":
             grown = True
             say({"method": "notifications/tools/list_changed"})
-            result(number, content("grown"))
+            result(number, content(f"grown, asked {asked} times"))
         case "environment":
             result(number, content(json.dumps(dict(os.environ))))
         case "leaves_a_child":

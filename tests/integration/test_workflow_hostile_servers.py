@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from workflows.calling import Outcome, ToolRequest
-from workflows.link import Limits
 from workflows.servers import Servers
-from workflows.servers_file import read_servers
+from workflows.servers.file import read_servers
+from workflows.servers.link import Limits
 
 SCRIPT = Path(__file__).with_name("hostile_mcp.py")
 QUICK = Limits(start_seconds=20, call_seconds=20)
@@ -214,6 +214,7 @@ def test_a_schema_that_is_none_is_noted_and_the_tool_still_works(way: str, note:
     play(scene)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by which jsonschema tells of what it then does
 def test_a_type_that_names_a_file_of_ours_reads_nothing(tmp_path: Path) -> None:
     (tmp_path / "schema.json").write_text('{"not": {}}')
 
@@ -229,8 +230,9 @@ def test_a_type_that_names_a_file_of_ours_reads_nothing(tmp_path: Path) -> None:
 def test_a_changed_catalog_is_asked_for_again_and_only_then() -> None:
     async def scene() -> None:
         async with servers("grows", "good") as world:
-            assert "grows/new" not in (await world.catalog()).tools
-            assert (await act(world, "grows")).value == "grown"
+            for _ in range(3):
+                assert "grows/new" not in (await world.catalog()).tools
+            assert (await act(world, "grows")).value == "grown, asked 1 times"
             outcome = await world.call("grows/new", {"text": "hello"})
             assert outcome == Outcome("hello")
             assert "grows/new" in (await world.catalog()).tools

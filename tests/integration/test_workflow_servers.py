@@ -15,11 +15,11 @@ from mcp_servers import SERVERS, environment
 
 from workflows.check import check
 from workflows.codec import from_json
-from workflows.connection import ServerHealth
 from workflows.engine import run
-from workflows.schema_cache import cached_catalog
 from workflows.servers import Servers
-from workflows.servers_file import ServersFile, read_servers
+from workflows.servers.connection import ServerHealth
+from workflows.servers.file import ServersFile, read_servers
+from workflows.servers.schema_cache import cached_catalog
 from workflows.tool_search import search
 
 GUARD = 180

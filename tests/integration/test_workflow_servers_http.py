@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from workflows.link import Limits
 from workflows.servers import Servers
-from workflows.servers_file import read_servers
+from workflows.servers.file import read_servers
+from workflows.servers.link import Limits
 
 GUARD = 120
 SEEN: list[dict[str, str]] = []
@@ -81,9 +81,9 @@ def app() -> Starlette:
         return "late"
 
     @mcp.tool()
-    async def grow(context: Context) -> str:
+    async def grow(name: str, context: Context) -> str:
         """One tool more."""
-        mcp.add_tool(fail, name="new")
+        mcp.add_tool(fail, name=name)
         await context.notify_tools_changed()
         return "grown"
 
@@ -131,9 +131,10 @@ def test_a_change_is_heard_of() -> None:
         with serving(app()) as port:
             async with servers(port) as world:
                 await world.catalog()
-                assert (await world.call("web/grow", {})).value == {"result": "grown"}
-                while "web/new" not in (await world.catalog()).tools:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                for name in ("new", "newer"):
+                    assert (await world.call("web/grow", {"name": name})).value == {"result": "grown"}
+                    while f"web/{name}" not in (await world.catalog()).tools:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
 
     play(scene)
 

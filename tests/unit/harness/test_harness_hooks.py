@@ -1,6 +1,7 @@
 """What hooks decide, in which order, and that every decision is recorded."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,19 @@ def test_tool_policy(key: str, arguments: dict[str, Any], reason: str | None) ->
     with pytest.raises(Denied) as caught:
         HOOKS.before_tool.apply(context(tools=TOOLS), call, "c")
     assert caught.value.reason == reason
+
+
+def test_a_schema_that_points_out_of_itself_is_not_followed(tmp_path: Path) -> None:
+    """It comes from a tool server: no file of ours and no address is opened for it, and the tool may judge."""
+    (tmp_path / "strict.json").write_text('{"required": ["count"]}')
+    for schema in (
+        {"$ref": f"file://{tmp_path}/strict.json"},
+        {"$ref": "http://192.0.2.1/x"},
+        {"type": "banana"},
+    ):
+        tools = catalog([ToolSpec("shop", "buy", input_schema=schema)])
+        call = ToolCall("c", "shop", "buy", {})
+        assert HOOKS.before_tool.apply(context(tools=tools), call, "c") == call
 
 
 def test_numbers_written_as_text_become_numbers() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflows.schema_cache import SchemaCache, cached_catalog, entry_key
-from workflows.servers_file import ServersFile, read_servers
+from workflows.servers.file import ServersFile, read_servers
+from workflows.servers.schema_cache import SchemaCache, cached_catalog, entry_key
 
 TOOLS = [{"name": "read", "inputSchema": {"type": "object"}}, {"name": "write", "inputSchema": {}}]
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -12,10 +12,10 @@ from scripted import Scripted
 from workflows.callers import Checked
 from workflows.calling import Outcome, ToolRequest
 from workflows.catalog import ToolSpec, catalog
-from workflows.exchange import judged
-from workflows.link import Limits, one_line
-from workflows.listing import relied_on
 from workflows.schemas import broken, validator
+from workflows.servers.exchange import judged
+from workflows.servers.link import Limits, one_line
+from workflows.servers.listing import relied_on
 
 LIMITS = Limits(result_bytes=1000)
 JSON: st.SearchStrategy[Any] = st.recursive(

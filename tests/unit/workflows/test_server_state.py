@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflows.state_copies import StateCopies, StateError
+from workflows.servers.state_copies import StateCopies, StateError
 
 
 def tree(folder: Path) -> dict[str, object]:

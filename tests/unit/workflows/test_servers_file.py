@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflows.catalog import Contract, Move, ToolSpec
-from workflows.servers_file import ServersFile, ServersFileError, read_servers, read_servers_file
+from workflows.servers.file import ServersFile, ServersFileError, read_servers, read_servers_file
 
 FILE = Path("/conf/servers.json")
 GIT = {"command": "git-server"}

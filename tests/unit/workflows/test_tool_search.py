@@ -70,6 +70,11 @@ def test_the_name_says_more_than_the_description_and_arguments_say_something() -
     assert fit("email", argued, described, other, named) == ["s/send_email", "s/post", "s/notify"]
 
 
+def test_a_rare_word_says_more_than_one_that_every_tool_has() -> None:
+    common = [ToolSpec("s", f"list_{thing}") for thing in ("apples", "bears", "cars", "doors")]
+    assert fit("list invoices", *common, ToolSpec("s", "print_invoice"))[0] == "s/print_invoice"
+
+
 def test_nobody_is_found_by_writing_a_book() -> None:
     book = ToolSpec("s", "book", "weather " * 5000)
     assert fit("weather", book, ToolSpec("s", "get_weather", "The weather of a place."))[0] == "s/get_weather"

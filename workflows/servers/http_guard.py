@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from workflows.wire_errors import NOT_DONE, SESSION_LOST, UNKNOWN
+from workflows.servers.wire_errors import NOT_DONE, SESSION_LOST, UNKNOWN
 
 KEPT_OF_A_REFUSAL = 65536
 SHOWN = 300

@@ -15,7 +15,7 @@ from typing import Any
 
 from workflows.catalog import Catalog, catalog, read_listing
 from workflows.learn import learn
-from workflows.servers_file import ServerEntry, ServersFile
+from workflows.servers.file import ServerEntry, ServersFile
 from workflows.types import Schema
 
 VERSION = 1

@@ -9,8 +9,8 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from workflows.catalog import ToolSpec
-from workflows.link import Limits, ServerDown, one_line
 from workflows.schemas import broken
+from workflows.servers.link import Limits, ServerDown, one_line
 
 
 async def ask_for_tools(client: Client, limits: Limits) -> list[Any]:

@@ -23,10 +23,10 @@ from pydantic import RootModel, ValidationError
 
 from workflows.calling import Outcome
 from workflows.compiled import complaint
-from workflows.link import Limits, one_line
 from workflows.results import read_result
 from workflows.schemas import UNREADABLE
-from workflows.wire_errors import SESSION_LOST, UNKNOWN
+from workflows.servers.link import Limits, one_line
+from workflows.servers.wire_errors import SESSION_LOST, UNKNOWN
 
 ERROR_SHOWN = 2000
 _NO_ANSWER = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT, UNKNOWN})

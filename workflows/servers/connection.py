@@ -12,13 +12,13 @@ from mcp.client import Client
 
 from workflows.calling import Outcome
 from workflows.catalog import ToolSpec, read_listing
-from workflows.exchange import Exchange, exchange, judged
-from workflows.link import Limits, Link, ServerDown
-from workflows.listing import ask_for_tools, relied_on
 from workflows.results import FAILURES_OF
-from workflows.schema_cache import Remembered
 from workflows.schemas import validator
-from workflows.servers_file import ServerEntry
+from workflows.servers.exchange import Exchange, exchange, judged
+from workflows.servers.file import ServerEntry
+from workflows.servers.link import Limits, Link, ServerDown
+from workflows.servers.listing import ask_for_tools, relied_on
+from workflows.servers.schema_cache import Remembered
 from workflows.types import Schema
 
 State = Literal["ready", "failed", "stopped"]

@@ -20,7 +20,7 @@ from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse, jsonrpc_message_adapter
 
-from workflows.wire_errors import UNKNOWN
+from workflows.servers.wire_errors import UNKNOWN
 
 STDERR_KEPT = 8192
 CHUNK = 65536
@@ -117,7 +117,6 @@ class StdioTransport:
             if held > self._longest:
                 self.reason = f"it sent a line of more than {self._longest} bytes"
                 return
-            await asyncio.sleep(0)  # a server that never stops writing does not keep the others from us
 
     async def _deliver(self, line: bytes) -> None:
         try:
@@ -151,7 +150,6 @@ class StdioTransport:
         assert process.stderr is not None
         while chunk := await process.stderr.read(CHUNK):
             self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
-            await asyncio.sleep(0)
 
     def _sweep(self) -> None:
         """Kill the server if it still lives, and what it has left behind in its session. Once: later the group's number may

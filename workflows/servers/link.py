@@ -17,9 +17,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import Implementation, ToolListChangedNotification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from workflows.http_guard import GuardedTransport
-from workflows.servers_file import ServerEntry
-from workflows.stdio import StdioTransport
+from workflows.servers.file import ServerEntry
+from workflows.servers.http_guard import GuardedTransport
+from workflows.servers.stdio import StdioTransport
 
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 """It logs what servers say, which without any handler Python would write on the terminal as it is."""
@@ -173,7 +173,7 @@ class Link:
                     refused = 0
                     self._changed()  # what changed before we were heard
                     async for _ in changes:
-                        self._changed()
+                        pass  # `_heard` is told of each as well
             await asyncio.sleep(LISTEN_PAUSE)
 
 

@@ -15,11 +15,11 @@ from typing import Self
 
 from workflows.calling import ModelRequest, Outcome, ToolRequest
 from workflows.catalog import Catalog, ToolSpec, catalog
-from workflows.connection import Connection, ServerHealth
-from workflows.link import Limits
-from workflows.schema_cache import SchemaCache
-from workflows.servers_file import ServersFile
-from workflows.state_copies import StateCopies
+from workflows.servers.connection import Connection, ServerHealth
+from workflows.servers.file import ServersFile
+from workflows.servers.link import Limits
+from workflows.servers.schema_cache import SchemaCache
+from workflows.servers.state_copies import StateCopies
 
 Model = Callable[[ModelRequest], Awaitable[Outcome]]
 DEFAULT_LIMITS = Limits()

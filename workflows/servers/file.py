@@ -154,10 +154,9 @@ def read_servers(data: object, path: Path, environment: Mapping[str, str]) -> Se
 
 def _corrected(spec: ToolSpec, said: ToolOverride) -> ToolSpec:
     effect, idempotent = said.effect or spec.effect, spec.idempotent
+    # what changes nothing may be repeated, which says nothing about what does
     if "read" in (effect, spec.effect) and effect != spec.effect:
-        idempotent = (
-            effect == "read"
-        )  # what changes nothing may be repeated, which says nothing about what does
+        idempotent = effect == "read"
     return replace(spec, effect=effect, idempotent=idempotent if said.idempotent is None else said.idempotent)
 
 
