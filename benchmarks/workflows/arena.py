@@ -15,9 +15,9 @@ from benchmarks.workflows.verify import Calls, complaints
 from benchmarks.workflows.world import State, World
 from workflows.callers import Recorder
 from workflows.catalog import Catalog
-from workflows.link import Limits
 from workflows.servers import Servers
-from workflows.servers_file import read_servers
+from workflows.servers.file import read_servers
+from workflows.servers.link import Limits
 
 HERE = Path(__file__).parent
 LEARNT = HERE / "learnt.json"
