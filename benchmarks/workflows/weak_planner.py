@@ -2,26 +2,40 @@
 
 It is asked in two forms: for a whole plan, and for the next call (ReAct). Each question about a task has a number, and a
 question with another number is answered with draws of its own: so a second try is as good as a first. (In ReAct, whether a
-step is forgotten, invented or out of order is drawn once for all questions: one course of calls is one plan.) What an error
-names may be put right: a step that the errors name is right in the next plan with the probability `fix`, so is prose, and in
-ReAct the call that just failed. A planner that is asked the same again, in the same order, says the same.
+step is forgotten, invented or out of order is drawn once for all questions: one course of calls is one plan.) A planner that
+is asked the same again, in the same order, says the same.
+
+What it sees may be put right, each time with the probability `fix`: a step that the errors name is right in the next plan,
+so is prose, and so is, in ReAct, the call that just failed; and there a call that worked, but was not the right one, is seen
+in its result, and its step is tried again.
 
 It is not told which tools are hidden from it: a tool that the prompt does not show may still be called rightly.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from benchmarks.workflows.prompts import Prompt, read_prompt
-from benchmarks.workflows.slips import GUESSES, Draw, Json, Rates, invented_step, one_step, prose, with_slips
+from benchmarks.workflows.slips import (
+    GUESSES,
+    KINDS,
+    Draw,
+    Json,
+    Rates,
+    invented_step,
+    one_step,
+    prose,
+    with_slips,
+)
 from benchmarks.workflows.tasks import Task
 from workflows.plan import REFERENCE
 
 RATES = Path(__file__).with_name("rates.json")
 EXTRA = "extra"
+NEVER = Draw(dict.fromkeys(KINDS, 0.0), "")
 
 
 @dataclass(frozen=True)
@@ -56,8 +70,14 @@ class _Memory:
     asked: int = 0
     prosaic: bool = False
     """It said prose the last time."""
-    intents: list[str] = field(default_factory=list)
-    """In ReAct: the step that each answer was meant for; empty for prose."""
+    intents: list["_Intent"] = field(default_factory=list)
+    """In ReAct: what each answer was meant for."""
+
+
+class _Intent(NamedTuple):
+    step: str
+    """Empty for prose."""
+    right: bool
 
 
 class WeakPlanner:
@@ -90,34 +110,46 @@ class WeakPlanner:
         return json.dumps(with_slips(task.oracle, prompt.shown, draw), ensure_ascii=False)
 
     def _next_call(self, task: Task, prompt: Prompt, memory: _Memory, draw: Draw) -> str:
-        past = list(zip(memory.intents, prompt.past, strict=False))
-        failed = bool(past) and not past[-1][1].worked
         whole = Draw(self._rates.step, f"{self._seed}:{task.id}:{task.seed}")
-        step = _due(task.oracle["steps"], [intent for intent, result in past if result.worked], whole)
-        if failed:
-            draw = self._sparing(draw, {past[-1][0] or "plan"})
+        past = list(zip(memory.intents, prompt.past, strict=False))
+        results = {
+            intent.step: result.value
+            for number, (intent, result) in enumerate(past)
+            if result.worked and (intent.right or not self._luck(whole, f"seen {number}"))
+        }
+        if past and not past[-1][1].worked:
+            draw = self._sparing(draw, {past[-1][0].step or "plan"})
+        step = _due(task.oracle["steps"], results.keys(), whole)
         if draw.slips("prose", "plan"):
-            memory.intents.append("")
+            memory.intents.append(_Intent("", False))
             return prose({"steps": [step] if step else []}, draw.rng("words", "plan"))
-        results = {intent: result.value for intent, result in past if result.worked}
         if step is None:
             return json.dumps(
                 {"answer": _filled_answer(task.oracle["answer"], results, draw)}, ensure_ascii=False
             )
-        if EXTRA not in memory.intents and prompt.shown and whole.slips("invented_step", "plan"):
-            memory.intents.append(EXTRA)
+        if not any(intent.step == EXTRA for intent in memory.intents) and whole.slips(
+            "invented_step", "plan"
+        ):
             made = invented_step(prompt.shown, whole.rng("invented", "plan"))
-            return json.dumps({"tool": made["tool"], "arguments": made["arguments"]})
-        memory.intents.append(step["id"])
-        made = one_step(_known(step, results, draw), prompt.shown, draw)
+            memory.intents.append(_Intent(EXTRA, True))
+        else:
+            made = one_step(_known(step, results, draw), prompt.shown, draw)
+            right = (made["tool"], made["arguments"]) == (
+                step["tool"],
+                _known(step, results, NEVER)["arguments"],
+            )
+            memory.intents.append(_Intent(step["id"], right))
         return json.dumps({"tool": made["tool"], "arguments": made["arguments"]}, ensure_ascii=False)
 
+    def _luck(self, draw: Draw, name: str) -> bool:
+        return draw.rng("fix", name).random() < self._rates.fix
+
     def _sparing(self, draw: Draw, named: set[str]) -> Draw:
-        right = {name for name in named if draw.rng("fix", name).random() < self._rates.fix}
+        right = {name for name in named if self._luck(draw, name)}
         return Draw(draw.rates, draw.seed, frozenset(right))
 
 
-def _due(steps: Sequence[Json], done: Sequence[str], draw: Draw) -> Json | None:
+def _due(steps: Sequence[Json], done: Collection[str], draw: Draw) -> Json | None:
     """The next step; one that has to wait for it may come before it, and one may be forgotten."""
     left = [step for step in steps if step["id"] not in done and not draw.slips("missing_step", step["id"])]
     for later in left[1:]:

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.workflows import wire
 from benchmarks.workflows.arena import Arena
 from benchmarks.workflows.arms import ARMS, MOST_TRIES, MOST_TURNS, Measured, measure
+from benchmarks.workflows.fit import ANSWERS, STEPS, of_plans, of_steps, rates_of, read, step_rates_of
 from benchmarks.workflows.programs import NotInstalled
 from benchmarks.workflows.slips import KINDS
 from benchmarks.workflows.summary import summary
@@ -64,3 +65,19 @@ def test_after_an_error_a_second_plan_may_do_it() -> None:
     assert again["planner_calls"]["p90"] > 1
     low, high = again["completion_interval"]
     assert low <= again["completion"] <= high
+
+
+async def fitted() -> tuple[dict[str, float], dict[str, float]]:
+    async with asyncio.timeout(GUARD), Arena() as arena:
+        found = [row for row in read(ANSWERS) if row["split"] == "tune" and not row["free"]]
+        plan = rates_of(of_plans(found, arena))
+        return plan, step_rates_of(plan, of_steps(read(STEPS), arena))
+
+
+def test_the_frozen_rates_are_those_of_the_compact_models_answers() -> None:
+    try:
+        plan, step = asyncio.run(fitted())
+    except NotInstalled as missing:
+        pytest.skip(str(missing))
+    frozen = RateTable.frozen()
+    assert (frozen.plan, frozen.step) == (plan, step)

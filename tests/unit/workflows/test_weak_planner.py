@@ -174,6 +174,13 @@ def test_step_by_step_what_is_forgotten_stays_forgotten() -> None:
     assert lost[1]["arguments"]["content"] != "t"
 
 
+@pytest.mark.parametrize(("fix", "questions"), [(0.0, 4), (1.0, 12)])
+def test_step_by_step_a_wrong_call_that_worked_may_be_seen(fix: float, questions: int) -> None:
+    results = {"a/read": {"text": "t"}, "a/write": "ok", "a/say": "ok"}
+    said = stepwise(WeakPlanner([TASK], RateTable.same(always("wrong_tool"), fix), 0), results)
+    assert len(said) == questions
+
+
 def test_a_prompt_is_read_back() -> None:
     nested = ToolSpec(
         "a",
