@@ -55,6 +55,8 @@ class _Model(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     seen: list[dict[str, Any]] = []  # noqa: RUF012
+    released = threading.Event()
+    """Cleared, it holds `slow` answers back."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -64,6 +66,7 @@ class _Model(BaseHTTPRequestHandler):
         self.seen.append({"path": self.path, "headers": dict(self.headers), "body": body})
         text = body["messages"][-1]["content"]
         if text.startswith("slow"):
+            self.released.wait(60)
             time.sleep(0.3)
         if text == "fail":
             return self._send(500, "application/json", b'{"error": {"message": "no"}}')
@@ -95,6 +98,7 @@ class _Model(BaseHTTPRequestHandler):
 @pytest.fixture
 def upstream() -> Iterator[str]:
     _Model.seen.clear()
+    _Model.released.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Model)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -188,9 +192,12 @@ def test_order_and_latency_are_right_under_concurrency(tmp_path: Path, upstream:
         client(tmp_path) as http,
         ThreadPoolExecutor(8) as pool,
     ):
+        _Model.released.clear()
         slow = pool.submit(http.post, "/v1/chat/completions", json=chat("slow"))
-        time.sleep(0.1)
+        while not _Model.seen:
+            time.sleep(0.01)
         list(pool.map(lambda i: http.post("/v1/chat/completions", json=chat(str(i))), range(20)))
+        _Model.released.set()
         slow.result()
     rows = calls(tmp_path)
     assert [call.end_order for call in rows] == sorted(call.end_order for call in rows)
