@@ -194,7 +194,7 @@ def test_order_and_latency_are_right_under_concurrency(tmp_path: Path, upstream:
     ):
         _Model.released.clear()
         slow = pool.submit(http.post, "/v1/chat/completions", json=chat("slow"))
-        while not _Model.seen:
+        while not _Model.seen and not slow.done():
             time.sleep(0.01)
         list(pool.map(lambda i: http.post("/v1/chat/completions", json=chat(str(i))), range(20)))
         _Model.released.set()
