@@ -128,7 +128,7 @@ def test_values_that_a_request_names_may_stand_in() -> None:
     assert Bind("read", "arguments.path", Literal("named.txt")) in [way.edit for way in ways]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(workflows)
 def test_no_repair_makes_anything_worse(workflow: Workflow) -> None:
     before = check(workflow, TOOLS)
@@ -166,7 +166,7 @@ edits: st.SearchStrategy[Edit] = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(workflows, st.lists(edits, max_size=4))
 def test_an_edit_gives_a_workflow_or_says_that_it_does_not_fit(workflow: Workflow, todo: list[Edit]) -> None:
     known = dict(zip([node.id for node in workflow.nodes], "abcde", strict=False))
