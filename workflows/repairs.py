@@ -5,7 +5,7 @@ Nothing here asks a model or calls a tool. A candidate counts if the problem is 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from workflows.edits import (
     apply,
     arguments_at,
 )
-from workflows.graph import Argument, Call, Literal, Node, Ref, Workflow, calls, dependencies
+from workflows.graph import Argument, Call, Literal, Node, Ref, Workflow, calls, dependencies, taken
 from workflows.order import Order
 from workflows.ports import Ports
 from workflows.reach import reachable
@@ -38,6 +38,9 @@ ALIKE = 0.5
 """Names that share less are not taken for one another."""
 
 
+Wrong = Callable[[Workflow], tuple[Problem, ...]]
+
+
 class Repair(NamedTuple):
     edit: Edit
     left: int
@@ -45,20 +48,25 @@ class Repair(NamedTuple):
 
 
 def repairs(
-    workflow: Workflow, catalog: Catalog, literals: Iterable[object] = ()
+    workflow: Workflow, catalog: Catalog, literals: Iterable[object] = (), wrong: Wrong | None = None
 ) -> dict[Problem, tuple[Repair, ...]]:
-    """Every problem with what may be done about it, at most four each. `literals`: values that may stand for one that
-    is missing, such as those that a request names."""
-    problems = check(workflow, catalog)
-    scene = _Scene(workflow, catalog, tuple(literals))
+    """Every problem with what may be done about it, at most four each. `literals`: values that may stand for one that is
+    missing, such as those that a request names. `wrong` finds the problems; None: the check."""
+    wrong = wrong or (lambda candidate: check(candidate, catalog))
+    problems = wrong(workflow)
+    scene = _Scene(workflow, catalog, tuple(literals), wrong)
     return {problem: tuple(islice(_proved(problem, problems, scene), MOST_NAMED)) for problem in problems}
 
 
 class _Scene:
-    def __init__(self, workflow: Workflow, catalog: Catalog, literals: tuple[object, ...]) -> None:
-        self.workflow, self.catalog, self.literals = workflow, catalog, literals
+    def __init__(
+        self, workflow: Workflow, catalog: Catalog, literals: tuple[object, ...], wrong: Wrong
+    ) -> None:
+        self.workflow, self.catalog, self.literals, self.wrong = workflow, catalog, literals, wrong
         self.order = Order(workflow)
         self.ports = Ports(workflow, self.order, catalog)
+        held = (argument for other in workflow.nodes for _, argument in taken(other))
+        self.used = [argument.value for argument in held if isinstance(argument, Literal)]
         self.read = {name for node in workflow.nodes for name in dependencies(node) - set(node.after)}
 
 
@@ -66,7 +74,7 @@ def _proved(problem: Problem, problems: tuple[Problem, ...], scene: _Scene) -> I
     known = {_place(one) for one in problems}
     for edit in islice(_distinct(_candidates(problem, scene)), MOST_TRIED):
         try:
-            left = check(apply(edit, scene.workflow), scene.catalog)
+            left = scene.wrong(apply(edit, scene.workflow))
         except EditError:
             continue
         places = {_place(one) for one in left}
@@ -102,6 +110,9 @@ def _candidates(problem: Problem, scene: _Scene) -> Iterator[Edit]:
         case "missing_argument":
             yield from _misnamed(node, problem.path, scene)
             yield from _values(node, problem.path, scene)
+        case "ungrounded":
+            yield from _values(node, problem.path, scene)
+            yield Unbind(node.id, problem.path)
         case "argument_type":
             yield from _converted(node, problem.path, scene)
             yield from _values(node, problem.path, scene)
@@ -176,8 +187,7 @@ def _values(node: Node, path: str, scene: _Scene) -> Iterator[Edit]:
     fitting = [ref for ref in _refs(node, scene) if _sure(scene.ports.schema(ref, node), wanted)]
     ranked = sorted(fitting, key=lambda ref: _rank(ref, name, scene))
     yield from (Bind(node.id, path, ref) for ref in ranked)
-    for value in scene.literals:
-        yield Bind(node.id, path, Literal(value))
+    yield from (Bind(node.id, path, Literal(value)) for value in scene.literals if value not in scene.used)
 
 
 def _converted(node: Node, path: str, scene: _Scene) -> Iterator[Edit]:

@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from workflows.codec import digest, to_json
 from workflows.difference import difference
 from workflows.edits import told
 from workflows.graph import Workflow, dependencies
+from workflows.grounding import literals
+from workflows.mending import all_wrong, mend
 from workflows.mermaid import mermaid, what
 from workflows.order import Order
 from workflows.record import WorkflowResult
@@ -125,9 +128,15 @@ def tools(servers: Path, cache: Path | None, text: str | None, limit: int, as_js
 @click.argument("file", type=FILE)
 @catalog_option
 @cache_option
+@click.option("--request", default="", help="What it is for: values that nobody gave count as wrong, too.")
+@click.option(
+    "--repaired", type=FILE, help="Write the workflow, with the likeliest repairs made, to this file."
+)
 @json_option
-def check(file: Path, servers: Path, cache: Path | None, as_json: bool) -> None:
-    """All that is wrong with a workflow, before any tool is called. Exit code 1 if something is."""
+def check(
+    file: Path, servers: Path, cache: Path | None, request: str, repaired: Path | None, as_json: bool
+) -> None:
+    """All that is wrong with a workflow, and what may mend it, before any call. Exit code 1 if something is."""
     from evolve.workflow_run import live_catalog, live_servers
 
     found = read_workflow(file)
@@ -136,7 +145,14 @@ def check(file: Path, servers: Path, cache: Path | None, as_json: bool) -> None:
         async with live_servers(servers, cache) as live:
             return await live_catalog(live)
 
-    problems = repairs(found, asyncio.run(tools_there()))
+    catalog = asyncio.run(tools_there())
+    problems = repairs(
+        found, catalog, literals(request), partial(all_wrong, catalog=catalog, request=request)
+    )
+    if repaired is not None:
+        mended = mend(found, catalog, request)
+        repaired.write_text(json.dumps(to_json(mended.workflow), indent=2) + "\n", encoding="utf-8")
+        say(f"{repaired}: {len(mended.edits)} repairs, {len(mended.left)} problems left")
     if as_json:
         shown = [asdict(one) | {"repairs": [_repair(way) for way in ways]} for one, ways in problems.items()]
         print_json({"digest": digest(found), "problems": shown})
