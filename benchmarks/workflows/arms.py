@@ -15,6 +15,7 @@ from benchmarks.workflows.tasks import Task
 from workflows.calling import ToolRequest
 from workflows.compiled import WorkflowError
 from workflows.engine import run
+from workflows.mending import mend
 from workflows.model import ChatModel, ModelFailed
 from workflows.planner import TOOLS, Failure, Planned, Planner, PlannerFailed, read_object
 
@@ -114,7 +115,23 @@ async def step_by_step(setting: Setting, request: str, /) -> str | None:
     return None
 
 
-ARMS: Mapping[str, Arm] = {"zero-shot": zero_shot, "retry": retry, "react": step_by_step}
+async def repaired(setting: Setting, request: str, /) -> str | None:
+    """One plan, repaired without another question."""
+    try:
+        planned = await setting.planner.plan(request)
+    except PlannerFailed:
+        return None
+    mended = mend(planned.workflow, setting.arena.catalog, request)
+    text, _ = await _ran(planned._replace(workflow=mended.workflow), setting)
+    return text
+
+
+ARMS: Mapping[str, Arm] = {
+    "zero-shot": zero_shot,
+    "retry": retry,
+    "react": step_by_step,
+    "repair": repaired,
+}
 
 
 async def measure(arm: Arm, arena: Arena, task: Task, chat: ChatModel) -> Measured:

@@ -42,7 +42,7 @@ def served(threads: int = 2) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [folder() / "bin/python", SCRIPT, model, str(port), str(threads)]
+    command = [str(part) for part in (folder() / "bin/python", SCRIPT, model, port, threads)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
         try:

@@ -20,16 +20,7 @@ def summary(rows: Sequence[Measured]) -> dict[str, Any]:
     for row in rows:
         by_task.setdefault(row.task, []).append(row)
     tasks = list(by_task.values())
-    costs = {
-        name: {
-            "median": median([getattr(row, name) for row in rows]),
-            "median_interval": interval(
-                tasks, lambda some, name=name: median([getattr(row, name) for row in some])
-            ),
-            "p90": p90([getattr(row, name) for row in rows]),
-        }
-        for name in COSTS
-    }
+    costs = {name: _cost(name, rows, tasks) for name in COSTS}
     return {
         "tasks": len(by_task),
         "runs": len(rows),
@@ -37,6 +28,14 @@ def summary(rows: Sequence[Measured]) -> dict[str, Any]:
         "completion_interval": interval(tasks, completion),
         **costs,
     }
+
+
+def _cost(name: str, rows: Sequence[Measured], tasks: Sequence[Sequence[Measured]]) -> dict[str, Any]:
+    def values(some: Sequence[Measured]) -> list[float]:
+        return [getattr(row, name) for row in some]
+
+    between = interval(tasks, lambda some: median(values(some)))
+    return {"median": median(values(rows)), "median_interval": between, "p90": p90(values(rows))}
 
 
 def completion(rows: Sequence[Measured]) -> float:

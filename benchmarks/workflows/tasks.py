@@ -1,4 +1,4 @@
-"""The tasks: data in `tasks/*.json`, with nonces that are drawn anew for each seed.
+"""The tasks: data in `task_files/*.json`, with nonces that are drawn anew for each seed.
 
 The halves of `split` were assigned before anything ran: `tune` may be looked at, `test` decides and nothing is tuned on it.
 A nonce stands as `${name}` in any text; a text that is nothing but one number's nonce becomes that number.
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 Json = dict[str, Any]
 Split = Literal["tune", "test"]
-FOLDER = Path(__file__).parent / "tasks"
+FOLDER = Path(__file__).parent / "task_files"
 CONSONANTS, VOWELS, SYLLABLES = "bdfgklmnprstvz", "aiou", 4
 """Of words: none of them is a word of SQL, for those have an e or two consonants together."""
 

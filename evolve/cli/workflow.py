@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from evolve.errors import BadInput, Refused
 from evolve.sanitize import for_page, one_line
 from evolve.workflow_files import read_inputs, read_workflow
 from workflows.catalog import Catalog
-from workflows.check import check as all_problems
 from workflows.codec import digest, to_json
 from workflows.difference import difference
+from workflows.edits import told
 from workflows.graph import Workflow, dependencies
+from workflows.grounding import literals
+from workflows.mending import all_wrong, mend
 from workflows.mermaid import mermaid, what
 from workflows.order import Order
 from workflows.record import WorkflowResult
+from workflows.repairs import Repair, repairs
 from workflows.shipped import library
 from workflows.tool_search import search as search_tools
 
@@ -124,9 +128,15 @@ def tools(servers: Path, cache: Path | None, text: str | None, limit: int, as_js
 @click.argument("file", type=FILE)
 @catalog_option
 @cache_option
+@click.option("--request", default="", help="What it is for: values that nobody gave count as wrong, too.")
+@click.option(
+    "--repaired", type=FILE, help="Write the workflow, with the likeliest repairs made, to this file."
+)
 @json_option
-def check(file: Path, servers: Path, cache: Path | None, as_json: bool) -> None:
-    """All that is wrong with a workflow, before any tool is called. Exit code 1 if something is."""
+def check(
+    file: Path, servers: Path, cache: Path | None, request: str, repaired: Path | None, as_json: bool
+) -> None:
+    """All that is wrong with a workflow, and what may mend it, before any call. Exit code 1 if something is."""
     from evolve.workflow_run import live_catalog, live_servers
 
     found = read_workflow(file)
@@ -135,12 +145,31 @@ def check(file: Path, servers: Path, cache: Path | None, as_json: bool) -> None:
         async with live_servers(servers, cache) as live:
             return await live_catalog(live)
 
-    problems = all_problems(found, asyncio.run(tools_there()))
+    catalog = asyncio.run(tools_there())
+    problems = repairs(
+        found, catalog, literals(request), partial(all_wrong, catalog=catalog, request=request)
+    )
+    if repaired is not None:
+        mended = mend(found, catalog, request)
+        repaired.write_text(json.dumps(to_json(mended.workflow), indent=2) + "\n", encoding="utf-8")
+        say(f"{repaired}: {len(mended.edits)} repairs, {len(mended.left)} problems left")
     if as_json:
-        print_json({"digest": digest(found), "problems": [asdict(problem) for problem in problems]})
+        shown = [asdict(one) | {"repairs": [_repair(way) for way in ways]} for one, ways in problems.items()]
+        print_json({"digest": digest(found), "problems": shown})
     else:
-        rows = [(one.node or "(workflow)", one.path, one.kind, one.expected, one.found) for one in problems]
-        print_table(("step", "place", "problem", "expected", "found"), rows, "nothing is wrong with it")
+        rows = [
+            (
+                one.node or "(workflow)",
+                one.path,
+                one.kind,
+                one.expected,
+                one.found,
+                told(ways[0].edit) if ways else "",
+            )
+            for one, ways in problems.items()
+        ]
+        columns = ("step", "place", "problem", "expected", "found", "may be mended so")
+        print_table(columns, rows, "nothing is wrong with it")
     if problems:
         raise SystemExit(Refused.exit_code)
 
@@ -196,6 +225,10 @@ def _print_result(found: Workflow, result: WorkflowResult, as_json: bool) -> Non
         rows = [(one.node, one.state, one.attempts, one.error or _short(one.value)) for one in result.records]
         print_table(("step", "state", "calls", "came to"), rows, "no steps")
         say("no answer: a step that it needs did not get done")
+
+
+def _repair(way: Repair) -> dict[str, Any]:
+    return {"edit": type(way.edit).__name__, **asdict(way.edit), "told": told(way.edit), "left": way.left}
 
 
 def _steps(found: Workflow) -> Iterator[tuple[str, str, str]]:

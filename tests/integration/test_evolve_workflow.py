@@ -88,6 +88,9 @@ def test_what_is_wrong_is_told_before_anything_is_called(place: Path) -> None:
         ("dangling_reference", "s1", "arguments.line"),
         ("unknown_tool", "s2", "tool"),
     }
+    told = [way["told"] for problem in found["problems"] for way in problem["repairs"][:1]]
+    assert "s1.arguments.line: take {s0.lines}" in told
+    assert "s2: call notes/append" in told
     shown = evolve(place, "check", "wrong.json", "--catalog", "servers.json", code=1)
     assert "notes/prepend" in shown
     refused = subprocess.run(

@@ -122,7 +122,7 @@ def test_what_can_not_be_copied_is_said(tmp_path: Path, data: Path) -> None:
         copies(tmp_path, data)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 @given(
     st.lists(
         st.tuples(

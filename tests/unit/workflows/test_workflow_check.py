@@ -97,7 +97,7 @@ def test_inputs_need_a_group_of_the_trigger() -> None:
     assert kinds(workflow) == [("trigger", "", "inputs.many")]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(workflows)
 def test_no_graph_breaks_the_checker(workflow: Workflow) -> None:
     for problem in check(workflow, TOOLS):

@@ -97,7 +97,7 @@ def test_a_map_changes_the_stage_for_its_next_item_and_a_recovery_may_meet_eithe
     assert [(one[1], one[3]) for one in found(flow(recovering))] == [("policy.recovery.tool", "stage open")]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["open", "walk", "close", "look"]), max_size=7))
 def test_a_line_of_calls_is_judged_as_the_machine_judges_it(names: list[str]) -> None:
     nodes = [step(f"s{i}", *([f"s{i - 1}"] if i else []), tool=name) for i, name in enumerate(names)]

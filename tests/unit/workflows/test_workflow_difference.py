@@ -45,7 +45,7 @@ def test_an_author_can_not_talk_an_effect_down() -> None:
     assert capabilities(sly) == {"s/write": "irreversible"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(workflows, workflows, st.randoms(use_true_random=False))
 def test_whatever_changes_is_shown(one: Workflow, other: Workflow, dice: random.Random) -> None:
     """Steps of the other are put into the one, at random: a tool that it could not call before is always in sight."""
@@ -58,7 +58,7 @@ def test_whatever_changes_is_shown(one: Workflow, other: Workflow, dice: random.
     assert mixed.tools - one.tools == found.gained.keys()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(workflows)
 def test_any_workflow_can_be_drawn(workflow: Workflow) -> None:
     drawn = mermaid(workflow)

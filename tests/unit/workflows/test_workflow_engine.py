@@ -64,7 +64,7 @@ def states(result: WorkflowResult) -> Mapping[str, str]:
     return {record.node: record.state for record in result.records}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.permutations(["first", "m0", "m1", "m2"]), st.integers(1, 4))
 def test_records_do_not_depend_on_who_is_faster(speed: list[str], limit: int) -> None:
     caller = Scripted(

@@ -18,7 +18,7 @@ from workflows.shipped import LIBRARY, library
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/schemas/workflow.schema.json").read_text())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(workflows)
 def test_reading_what_was_written_gives_the_same_graph(workflow: Workflow) -> None:
     data = json.loads(json.dumps(to_json(workflow)))
@@ -26,7 +26,7 @@ def test_reading_what_was_written_gives_the_same_graph(workflow: Workflow) -> No
     assert Draft202012Validator(SCHEMA).is_valid(data)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(workflows, st.randoms(use_true_random=False))
 def test_digest_does_not_depend_on_the_order_of_nodes(workflow: Workflow, random: Any) -> None:
     shuffled = list(workflow.nodes)
@@ -34,7 +34,7 @@ def test_digest_does_not_depend_on_the_order_of_nodes(workflow: Workflow, random
     assert digest(replace(workflow, nodes=tuple(shuffled))) == digest(workflow)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(workflows, st.data())
 def test_the_reader_refuses_exactly_what_the_schema_refuses(workflow: Workflow, data: st.DataObject) -> None:
     table = json.loads(json.dumps(to_json(workflow)))

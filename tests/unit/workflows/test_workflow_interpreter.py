@@ -21,7 +21,7 @@ from workflows.journal import Journal
 INPUTS: dict[str, object] = {"n": 3, "list": [1, {"n": 2}]}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(runnable(), st.integers(0, 999), st.sampled_from([0, 10, 40]), st.integers(1, 4))
 def test_the_engine_equals_a_plain_interpreter(
     workflow: Workflow, seed: int, faults: int, limit: int
@@ -50,7 +50,7 @@ class Killed(Exception):
     pass
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(runnable(), st.integers(0, 999), st.lists(st.integers(0, 6), min_size=1, max_size=4), st.booleans())
 def test_a_run_that_was_cut_off_goes_on_from_its_journal(
     workflow: Workflow, seed: int, kills: list[int], repeatable: bool

@@ -25,7 +25,7 @@ steps = st.builds(
 answers = st.lists(st.text(alphabet="a{} ") | st.just("{s1.a}"), max_size=4).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(steps, max_size=3), answers)
 def test_what_was_planned_is_what_is_read(nodes: list[ToolNode], answer: str) -> None:
     output = from_plan({"steps": [], "answer": answer}).nodes[0]

@@ -147,7 +147,7 @@ def test_few_tools_are_shown_and_some_where_no_word_is_shared() -> None:
 strange = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=400)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(strange, strange, st.dictionaries(strange, st.just({"type": "string", "enum": ["a\nb"]}), max_size=30))
 def test_a_hostile_tool_gets_one_short_line(name: str, said: str, properties: dict[str, object]) -> None:
     schema = {"type": "object", "properties": properties, "required": list(properties)}

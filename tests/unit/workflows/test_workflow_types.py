@@ -79,7 +79,7 @@ def test_arguments_of_a_schema_that_says_little() -> None:
     assert property_schema({"properties": {"x": True}}, "x") == {}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(values, min_size=1, max_size=4))
 def test_every_result_that_was_seen_meets_what_was_learnt(seen: list[Any]) -> None:
     schema: Schema | None = None

@@ -1,0 +1,58 @@
+"""Repair of a planned workflow without asking anybody: the checker's own candidates, one edit after the other, while
+each leaves less that is wrong. What the request does not say, and no tool gave, is a problem, too."""
+
+from functools import partial
+from typing import NamedTuple
+
+from workflows.catalog import Catalog
+from workflows.check import Problem, check
+from workflows.edits import Edit, apply
+from workflows.graph import Workflow
+from workflows.grounding import literals, ungrounded
+from workflows.repairs import repairs
+
+MOST_EDITS = 24
+FIRST = (
+    "unknown_tool",
+    "unknown_argument",
+    "missing_argument",
+    "argument_type",
+    "dangling_reference",
+    "ungrounded",
+)
+"""In this order: which tool it is decides what its arguments are; and what looks needless may be what a made-up value stands
+for."""
+
+
+class Mended(NamedTuple):
+    workflow: Workflow
+    edits: tuple[Edit, ...]
+    left: tuple[Problem, ...]
+    """That nothing was found for."""
+
+
+def all_wrong(workflow: Workflow, catalog: Catalog, request: str) -> tuple[Problem, ...]:
+    """The check's problems, and, where there is a request, values that come from nowhere."""
+    made_up = ungrounded(workflow, catalog, request) if request else ()
+    return (*check(workflow, catalog), *made_up)
+
+
+def mend(workflow: Workflow, catalog: Catalog, request: str) -> Mended:
+    """Deterministic. The workflow may still be wrong: `left` says so."""
+    edits: list[Edit] = []
+    values, wrong = literals(request), partial(all_wrong, catalog=catalog, request=request)
+
+    for _ in range(MOST_EDITS):
+        found = repairs(workflow, catalog, values, wrong)
+        chosen = next((ways[0] for problem, ways in sorted(found.items(), key=_urgency) if ways), None)
+        if chosen is None:
+            break
+        workflow = apply(chosen.edit, workflow)
+        edits.append(chosen.edit)
+    return Mended(workflow, tuple(edits), wrong(workflow))
+
+
+def _urgency(item: tuple[Problem, object]) -> tuple[int, str, str]:
+    problem = item[0]
+    place = FIRST.index(problem.kind) if problem.kind in FIRST else len(FIRST)
+    return place, problem.node, problem.path
