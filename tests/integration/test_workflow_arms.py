@@ -52,7 +52,7 @@ def test_a_planner_without_mistakes_gets_all_done() -> None:
 
 def test_a_planner_that_talks_is_asked_until_it_may_not_be_asked_again() -> None:
     found = rows({**NEVER, "prose": 1.0})
-    limits = {"zero-shot": 1, "retry": MOST_TRIES + 1, "react": MOST_TURNS}
+    limits = {"zero-shot": 1, "repair": 1, "retry": MOST_TRIES + 1, "react": MOST_TURNS}
     for name, rows_ in found.items():
         assert not any(row.done or row.tool_calls for row in rows_)
         assert {row.planner_calls for row in rows_} == {limits[name]}
@@ -62,6 +62,9 @@ def test_after_an_error_a_second_plan_may_do_it() -> None:
     found = rows({**NEVER, "misnamed_argument": 0.4})
     first, again = summary(found["zero-shot"]), summary(found["retry"])
     assert first["completion"] < again["completion"]
+    mended = summary(found["repair"])
+    assert first["completion"] < mended["completion"]
+    assert mended["planner_calls"]["p90"] == 1
     assert again["planner_calls"]["p90"] > 1
     low, high = again["completion_interval"]
     assert low <= again["completion"] <= high
