@@ -80,14 +80,14 @@ def _shape(workflow: Workflow, order: Order, catalog: Catalog) -> Iterator[Probl
         yield Problem("output", "", "nodes", "exactly one output", str(len(outputs)))
     for node_id in sorted(order.circles):
         yield Problem("cycle", node_id, "", "no way back to itself", "a circle of references")
-    ends = [*outputs, *(node.id for node in workflow.nodes if _leaves_something(node, catalog))]
+    ends = [*outputs, *(node.id for node in workflow.nodes if leaves_something(node, catalog))]
     needed = order.needed_by(ends)
     for node in workflow.nodes:
         if node.id not in needed:
             yield Problem("unreachable", node.id, "", "a result that the output needs", "nobody refers to it")
 
 
-def _leaves_something(node: Node, catalog: Catalog) -> bool:
+def leaves_something(node: Node, catalog: Catalog) -> bool:
     """A step that changes something counts, whether or not its result is looked at."""
     specs = [catalog.get(call.tool) for _, call in calls(node)]
     return any(spec is not None and spec.effect != "read" for spec in specs)

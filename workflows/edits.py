@@ -90,7 +90,16 @@ class Bound:
     limit: int
 
 
-Edit = SwapTool | Bind | Unbind | Rename | Remove | RunAfter | NotAfter | Bound
+@dataclass(frozen=True, slots=True)
+class Show:
+    """The answer tells a result, too, after what it says."""
+
+    node: str
+    """The output."""
+    ref: Ref
+
+
+Edit = Show | SwapTool | Bind | Unbind | Rename | Remove | RunAfter | NotAfter | Bound
 
 
 def apply(edit: Edit, workflow: Workflow) -> Workflow:
@@ -128,6 +137,8 @@ def told(edit: Edit) -> str:
             return f"{node}: run after {other}"
         case NotAfter(node, other):
             return f"{node}: do not wait for {other}"
+        case Show(node, ref):
+            return f"{node}: tell {{{ref.ref}}}, too"
         case Bound(node, limit):
             return f"{node}: at most {limit} items"
 
@@ -150,6 +161,11 @@ def _edited(edit: Edit, node: Node) -> Node:
     match edit:
         case SwapTool(_, place, tool, renamed):
             return _swapped(node, place, tool, dict(renamed))
+        case Show(_, ref) if isinstance(node, OutputNode):
+            name = f"v{len(node.values)}"
+            while name in node.values:
+                name += "_"
+            return replace(node, text=f"{node.text}\n{{{name}}}", values={**node.values, name: ref})
         case Bind(_, "over", argument) if isinstance(node, MapNode):
             return replace(node, over=argument)
         case Bind(_, "value", argument) if isinstance(node, ValidatorNode):

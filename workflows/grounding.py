@@ -17,9 +17,33 @@ _TOKEN = re.compile(r"[\w./:@+-]*\w")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def ungrounded(workflow: Workflow, catalog: Catalog, request: str) -> Iterator[Problem]:
+class Request:
+    """What a request says. A word of it that no tool's description has is its own: a text with one of them was not made
+    up."""
+
+    def __init__(self, text: str, catalog: Catalog) -> None:
+        self.values = literals(text)
+        self._plain = _plain(text)
+        known = {word for spec in catalog for word in _plain(f"{spec.key} {spec.description}").split()}
+        self._own = frozenset(self._plain.split()) - known
+
+    def says(self, value: object) -> bool:
+        """Every word of a text or one of the request's own, every item of a list. What says little, as true or null,
+        counts as said."""
+        if isinstance(value, str):
+            words = _plain(value).split()
+            every = all(word in self._plain for word in words)
+            return len(value) < SHORTEST or every or any(word in self._own for word in words)
+        if isinstance(value, bool) or value is None:
+            return True
+        if isinstance(value, int | float):
+            return f"{value:g}" in self._plain
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return all(self.says(part) for part in parts)
+
+
+def ungrounded(workflow: Workflow, catalog: Catalog, request: Request) -> Iterator[Problem]:
     """Arguments of calls whose literal is a text or number that neither the request says nor the tool's schema lists."""
-    said = _plain(request)
     for node in workflow.nodes:
         for place, call in calls(node):
             spec = catalog.get(call.tool)
@@ -28,24 +52,11 @@ def ungrounded(workflow: Workflow, catalog: Catalog, request: str) -> Iterator[P
                     continue
                 schema = property_schema(spec.input_schema, name) or {}
                 listed = "enum" in schema or "const" in schema or argument.value == schema.get("default", ...)
-                if listed or is_said(argument.value, said):
+                if listed or request.says(argument.value):
                     continue
                 where = f"{place}.arguments.{name}" if place else f"arguments.{name}"
                 expected = f"{named_types(schema)} that the request says, or a result"
                 yield Problem(UNGROUNDED, node.id, where, expected, repr(argument.value)[:80])
-
-
-def is_said(value: object, plain_request: str) -> bool:
-    """Every word of a text, every item of a list. What says little, as true or null, counts as said."""
-    if isinstance(value, str):
-        words = _plain(value).split()
-        return len(value) < SHORTEST or all(word in plain_request for word in words)
-    if isinstance(value, bool) or value is None:
-        return True
-    if isinstance(value, int | float):
-        return f"{value:g}" in plain_request
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return all(is_said(part, plain_request) for part in parts)
 
 
 def literals(request: str) -> list[object]:

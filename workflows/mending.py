@@ -8,7 +8,7 @@ from workflows.catalog import Catalog
 from workflows.check import Problem, check
 from workflows.edits import Edit, apply
 from workflows.graph import Workflow
-from workflows.grounding import literals, ungrounded
+from workflows.grounding import Request, ungrounded
 from workflows.repairs import repairs
 
 MOST_EDITS = 24
@@ -31,7 +31,7 @@ class Mended(NamedTuple):
     """That nothing was found for."""
 
 
-def all_wrong(workflow: Workflow, catalog: Catalog, request: str) -> tuple[Problem, ...]:
+def all_wrong(workflow: Workflow, catalog: Catalog, request: Request | None) -> tuple[Problem, ...]:
     """The check's problems, and, where there is a request, values that come from nowhere."""
     made_up = ungrounded(workflow, catalog, request) if request else ()
     return (*check(workflow, catalog), *made_up)
@@ -40,10 +40,11 @@ def all_wrong(workflow: Workflow, catalog: Catalog, request: str) -> tuple[Probl
 def mend(workflow: Workflow, catalog: Catalog, request: str) -> Mended:
     """Deterministic. The workflow may still be wrong: `left` says so."""
     edits: list[Edit] = []
-    values, wrong = literals(request), partial(all_wrong, catalog=catalog, request=request)
+    asked = Request(request, catalog) if request else None
+    wrong = partial(all_wrong, catalog=catalog, request=asked)
 
     for _ in range(MOST_EDITS):
-        found = repairs(workflow, catalog, values, wrong)
+        found = repairs(workflow, catalog, asked.values if asked else (), wrong)
         chosen = next((ways[0] for problem, ways in sorted(found.items(), key=_urgency) if ways), None)
         if chosen is None:
             break

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from workflows.catalog import Catalog, ToolSpec
-from workflows.check import MAX_ITEMS, Problem, check
+from workflows.check import MAX_ITEMS, Problem, check, leaves_something
 from workflows.edits import (
     Bind,
     Bound,
@@ -21,12 +21,24 @@ from workflows.edits import (
     Remove,
     Rename,
     RunAfter,
+    Show,
     SwapTool,
     Unbind,
     apply,
     arguments_at,
 )
-from workflows.graph import Argument, Call, Literal, Node, Ref, Workflow, calls, dependencies, taken
+from workflows.graph import (
+    Argument,
+    Call,
+    Literal,
+    Node,
+    OutputNode,
+    Ref,
+    Workflow,
+    calls,
+    dependencies,
+    taken,
+)
 from workflows.order import Order
 from workflows.ports import Ports
 from workflows.reach import reachable
@@ -122,12 +134,22 @@ def _candidates(problem: Problem, scene: _Scene) -> Iterator[Edit]:
         case "cycle":
             yield from (NotAfter(node.id, other) for other in node.after)
         case "unreachable":
+            yield from _told(node, scene)
             yield Remove(node.id)
         case "unbounded_map":
             yield Bound(node.id, MAX_ITEMS)
         case "stage":
             others = [other for other in scene.order.sequence if other != node.id]
             yield from (RunAfter(node.id, other) for other in reversed(others))
+
+
+def _told(node: Node, scene: _Scene) -> Iterator[Edit]:
+    """Where nothing is changed, an answer that tells no result has lost the one that it is about: one that nobody reads."""
+    outputs = [other for other in scene.workflow.nodes if isinstance(other, OutputNode)]
+    waited = {name for other in scene.workflow.nodes for name in dependencies(other)}
+    changes = any(leaves_something(other, scene.catalog) for other in scene.workflow.nodes)
+    if len(outputs) == 1 and not outputs[0].values and node.id not in waited and not changes:
+        yield Show(outputs[0].id, Ref(node.id))
 
 
 def _tools(node: Node, path: str, scene: _Scene) -> Iterator[Edit]:

@@ -20,7 +20,7 @@ from workflows.codec import digest, to_json
 from workflows.difference import difference
 from workflows.edits import told
 from workflows.graph import Workflow, dependencies
-from workflows.grounding import literals
+from workflows.grounding import Request
 from workflows.mending import all_wrong, mend
 from workflows.mermaid import mermaid, what
 from workflows.order import Order
@@ -146,9 +146,9 @@ def check(
             return await live_catalog(live)
 
     catalog = asyncio.run(tools_there())
-    problems = repairs(
-        found, catalog, literals(request), partial(all_wrong, catalog=catalog, request=request)
-    )
+    asked = Request(request, catalog) if request else None
+    wrong = partial(all_wrong, catalog=catalog, request=asked)
+    problems = repairs(found, catalog, asked.values if asked else (), wrong)
     if repaired is not None:
         mended = mend(found, catalog, request)
         repaired.write_text(json.dumps(to_json(mended.workflow), indent=2) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workflows.catalog import ToolSpec, catalog
-from workflows.grounding import is_said, literals, ungrounded
+from workflows.grounding import Request, literals, ungrounded
 from workflows.mending import mend
 from workflows.plan import from_plan, to_plan
 
@@ -75,6 +75,12 @@ def test_one_slip_is_put_right(plan: dict[str, Any]) -> None:
     assert bool(mended.edits) == (plan != RIGHT)
 
 
+def test_an_answer_that_tells_nothing_tells_the_result_that_nobody_reads() -> None:
+    steps = [{"id": "s1", "tool": "files/read", "arguments": {"path": "a.txt"}}]
+    mended = mend(from_plan({"steps": steps, "answer": "[content]"}), TOOLS, "What does a.txt say?")
+    assert to_plan(mended.workflow) == {"steps": steps, "answer": "[content]\n{s1}"}
+
+
 def test_what_nothing_is_found_for_is_left_and_named() -> None:
     plan = slip(1, arguments={"content": "made up"}, id="s2")
     lonely = {**plan, "steps": plan["steps"][1:]}
@@ -87,15 +93,14 @@ def test_what_nothing_is_found_for_is_left_and_named() -> None:
 def test_what_a_request_says() -> None:
     request = "Set 'Total Amount' to 12.5 in conf/app.toml with the message: ship it now."
     assert {"Total Amount", "conf/app.toml", 12.5, "ship it now"} <= set(literals(request))
-    for value, said in (
-        ("total amount", True),
-        ("Totals", False),
-        (12.5, True),
-        (13, False),
-        (["ship", "now"], True),
-        (True, True),
-    ):
-        assert is_said(value, " ".join(request.lower().replace("'", "").split())) is said, value
+    asked = Request(request, TOOLS)
+    assert all(
+        asked.says(value)
+        for value in ("total amount", 12.5, ["ship", "now"], True, None, "x", "SET amount = 3")
+    )
+    assert not any(asked.says(value) for value in ("Totals", 13, ["ship", "later"], "a text", "data.txt"))
     workflow = from_plan(RIGHT)
-    assert list(ungrounded(workflow, TOOLS, REQUEST)) == []
-    assert [problem.path for problem in ungrounded(workflow, TOOLS, "Copy a.txt.")] == ["arguments.path"]
+    assert list(ungrounded(workflow, TOOLS, Request(REQUEST, TOOLS))) == []
+    assert [problem.path for problem in ungrounded(workflow, TOOLS, Request("Copy a.txt.", TOOLS))] == [
+        "arguments.path"
+    ]
