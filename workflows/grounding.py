@@ -11,7 +11,7 @@ from workflows.types import named_types, property_schema
 
 UNGROUNDED = "ungrounded"
 SHORTEST = 2
-"""Shorter texts are in any request by chance."""
+"""Shorter words are in any request by chance, as a part of others."""
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|`([^`]+)`")
 _TOKEN = re.compile(r"[\w./:@+-]*\w")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -25,15 +25,19 @@ class Request:
         self.values = literals(text)
         self._plain = _plain(text)
         known = {word for spec in catalog for word in _plain(f"{spec.key} {spec.description}").split()}
-        self._own = frozenset(self._plain.split()) - known
+        self._words = frozenset(self._plain.split())
+        self._own = self._words - known
+
+    def _has(self, word: str) -> bool:
+        return word in self._plain if len(word) >= SHORTEST else word in self._words
 
     def says(self, value: object) -> bool:
         """Every word of a text or one of the request's own, every item of a list. What says little, as true or null,
         counts as said."""
         if isinstance(value, str):
             words = _plain(value).split()
-            every = all(word in self._plain for word in words)
-            return len(value) < SHORTEST or every or any(word in self._own for word in words)
+            every = all(self._has(word) for word in words)
+            return every or any(word in self._own for word in words)
         if isinstance(value, bool) or value is None:
             return True
         if isinstance(value, int | float):

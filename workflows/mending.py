@@ -5,10 +5,11 @@ from functools import partial
 from typing import NamedTuple
 
 from workflows.catalog import Catalog
-from workflows.check import Problem, check
-from workflows.edits import Edit, apply
-from workflows.graph import Workflow
+from workflows.check import Problem, check, leaves_something
+from workflows.edits import Edit, RunAfter, apply
+from workflows.graph import Node, Workflow, calls
 from workflows.grounding import Request, ungrounded
+from workflows.order import Order
 from workflows.repairs import repairs
 
 MOST_EDITS = 24
@@ -50,7 +51,29 @@ def mend(workflow: Workflow, catalog: Catalog, request: str) -> Mended:
             break
         workflow = apply(chosen.edit, workflow)
         edits.append(chosen.edit)
+    for edit in in_order(workflow, catalog):
+        workflow = apply(edit, workflow)
+        edits.append(edit)
     return Mended(workflow, tuple(edits), wrong(workflow))
+
+
+def in_order(workflow: Workflow, catalog: Catalog) -> list[Edit]:
+    """Steps on one server, of which one changes something, run in the order in which they were written, where nothing else
+    orders them: a plan is a list, and whoever writes one means it so."""
+    order, edits = Order(workflow), list[Edit]()
+    steps = [node for node in workflow.nodes if node.id in order.before and any(True for _ in calls(node))]
+    for index, node in enumerate(steps):
+        for other in reversed(steps[:index]):
+            bound = node.id in order.before[other.id] or other.id in order.before[node.id]
+            if not bound and _meet(node, other, catalog):
+                edits.append(RunAfter(node.id, other.id))
+                break
+    return edits
+
+
+def _meet(one: Node, other: Node, catalog: Catalog) -> bool:
+    servers = [{call.tool.partition("/")[0] for _, call in calls(node)} for node in (one, other)]
+    return bool(servers[0] & servers[1]) and any(leaves_something(node, catalog) for node in (one, other))
 
 
 def _urgency(item: tuple[Problem, object]) -> tuple[int, str, str]:

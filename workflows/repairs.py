@@ -79,6 +79,7 @@ class _Scene:
         self.ports = Ports(workflow, self.order, catalog)
         held = (argument for other in workflow.nodes for _, argument in taken(other))
         self.used = [argument.value for argument in held if isinstance(argument, Literal)]
+        self.made_up = {problem.node for problem in wrong(workflow) if problem.kind == "ungrounded"}
         self.read = {name for node in workflow.nodes for name in dependencies(node) - set(node.after)}
 
 
@@ -144,11 +145,11 @@ def _candidates(problem: Problem, scene: _Scene) -> Iterator[Edit]:
 
 
 def _told(node: Node, scene: _Scene) -> Iterator[Edit]:
-    """Where nothing is changed, an answer that tells no result has lost the one that it is about: one that nobody reads."""
+    """Where nothing is changed, what was looked up is what the answer is about, unless its arguments were made up."""
     outputs = [other for other in scene.workflow.nodes if isinstance(other, OutputNode)]
     waited = {name for other in scene.workflow.nodes for name in dependencies(other)}
     changes = any(leaves_something(other, scene.catalog) for other in scene.workflow.nodes)
-    if len(outputs) == 1 and not outputs[0].values and node.id not in waited and not changes:
+    if len(outputs) == 1 and node.id not in waited and not changes and node.id not in scene.made_up:
         yield Show(outputs[0].id, Ref(node.id))
 
 

@@ -22,6 +22,7 @@ from workflows.edits import (
     Remove,
     Rename,
     RunAfter,
+    Show,
     SwapTool,
     Unbind,
     apply,
@@ -119,7 +120,7 @@ def test_an_order_and_a_needless_step() -> None:
     assert RunAfter("use", "open") in [way.edit for ways in found.values() for way in ways]
     lost = ToolNode(id="lost", tool="fs/size", arguments={"path": Literal("x")})
     [(_, ways)] = repairs(flow(READ, lost), TOOLS).items()
-    assert ways[0].edit == Remove("lost")
+    assert [way.edit for way in ways] == [Show("out", Ref("lost")), Remove("lost")]
 
 
 def test_values_that_a_request_names_may_stand_in() -> None:
@@ -160,6 +161,7 @@ edits: st.SearchStrategy[Edit] = st.one_of(
     st.builds(Unbind, names, places),
     st.builds(Rename, names, places, st.sampled_from("pq")),
     st.builds(Remove, names),
+    st.builds(Show, names, st.just(Ref("a.x"))),
     st.builds(RunAfter, names, names),
     st.builds(NotAfter, names, names),
     st.builds(Bound, names, st.integers(1, 9)),
