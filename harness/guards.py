@@ -164,7 +164,7 @@ def fit_arguments(context: TurnContext, call: ToolCall) -> Decision[ToolCall]:
 
 
 def _errors(schema: Mapping[str, object], arguments: dict[str, Any]) -> list[ValidationError]:
-    """None where the server's schema is no schema: then the tool may judge."""
+    """Empty where the server's schema is none: then the tool may judge."""
     try:
         return list(validator(schema).iter_errors(arguments))
     except UNREADABLE:

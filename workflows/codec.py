@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from workflows.graph import ID_PATTERN, INPUTS, ITEM, NAME_PATTERN, REF_PATTERN, TOOL_PATTERN, Node, Workflow
+from workflows.graph import ID_PATTERN, INPUTS, ITEM, NAME_PATTERN, REF_PATTERN, TOOL_PATTERN, Workflow
 
 VERSION = 1
 MOST_NAMED = 8
 _ALWAYS = frozenset({"kind", "op", "name", "description", "inputs", "nodes"})
 _TAGS = frozenset(
-    {
+    [
         "tool",
         "model",
         "branch",
@@ -30,8 +30,9 @@ _TAGS = frozenset(
         "compare",
         "exists",
         "of",
-    }
-    | {"call", "ask"}
+        "call",
+        "ask",
+    ]
 )
 _FORMS = {
     NAME_PATTERN: "a lower-case name",
@@ -83,10 +84,6 @@ def canonical(workflow: Workflow) -> bytes:
 
 def digest(workflow: Workflow) -> str:
     return "sha256:" + hashlib.sha256(canonical(workflow)).hexdigest()
-
-
-def node_digest(node: Node) -> str:
-    return hashlib.sha256(_bytes(_plain(node))).hexdigest()
 
 
 def json_schema() -> dict[str, Any]:

@@ -9,7 +9,6 @@ from workflows.check import Problem
 from workflows.graph import Literal, Workflow, calls
 from workflows.types import named_types, property_schema
 
-UNGROUNDED = "ungrounded"
 SHORTEST = 2
 """Shorter words are in any request by chance, as a part of others."""
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|`([^`]+)`")
@@ -60,7 +59,7 @@ def ungrounded(workflow: Workflow, catalog: Catalog, request: Request) -> Iterat
                     continue
                 where = f"{place}.arguments.{name}" if place else f"arguments.{name}"
                 expected = f"{named_types(schema)} that the request says, or a result"
-                yield Problem(UNGROUNDED, node.id, where, expected, repr(argument.value)[:80])
+                yield Problem("ungrounded", node.id, where, expected, repr(argument.value)[:80])
 
 
 def literals(request: str) -> list[object]:

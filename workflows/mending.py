@@ -10,7 +10,7 @@ from workflows.edits import Edit, RunAfter, apply
 from workflows.graph import Node, Workflow, calls
 from workflows.grounding import Request, ungrounded
 from workflows.order import Order
-from workflows.repairs import repairs
+from workflows.repairs import proposals
 
 MOST_EDITS = 24
 FIRST = (
@@ -45,8 +45,8 @@ def mend(workflow: Workflow, catalog: Catalog, request: str) -> Mended:
     wrong = partial(all_wrong, catalog=catalog, request=asked)
 
     for _ in range(MOST_EDITS):
-        found = repairs(workflow, catalog, asked.values if asked else (), wrong)
-        chosen = next((ways[0] for problem, ways in sorted(found.items(), key=_urgency) if ways), None)
+        found = proposals(workflow, catalog, asked.values if asked else (), wrong)
+        chosen = next((way for _, ways in sorted(found, key=_urgency) for way in ways), None)
         if chosen is None:
             break
         workflow = apply(chosen.edit, workflow)

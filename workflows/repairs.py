@@ -64,27 +64,33 @@ def repairs(
 ) -> dict[Problem, tuple[Repair, ...]]:
     """Every problem with what may be done about it, at most four each. `literals`: values that may stand for one that is
     missing, such as those that a request names. `wrong` finds the problems; None: the check."""
-    wrong = wrong or (lambda candidate: check(candidate, catalog))
-    problems = wrong(workflow)
-    scene = _Scene(workflow, catalog, tuple(literals), wrong)
-    return {problem: tuple(islice(_proved(problem, problems, scene), MOST_NAMED)) for problem in problems}
+    return {problem: tuple(ways) for problem, ways in proposals(workflow, catalog, literals, wrong)}
+
+
+def proposals(
+    workflow: Workflow, catalog: Catalog, literals: Iterable[object] = (), wrong: Wrong | None = None
+) -> list[tuple[Problem, Iterator[Repair]]]:
+    """The same, each repair tried only when it is asked for."""
+    scene = _Scene(workflow, catalog, literals, wrong or (lambda candidate: check(candidate, catalog)))
+    return [(problem, islice(_proved(problem, scene), MOST_NAMED)) for problem in scene.problems]
 
 
 class _Scene:
     def __init__(
-        self, workflow: Workflow, catalog: Catalog, literals: tuple[object, ...], wrong: Wrong
+        self, workflow: Workflow, catalog: Catalog, literals: Iterable[object], wrong: Wrong
     ) -> None:
-        self.workflow, self.catalog, self.literals, self.wrong = workflow, catalog, literals, wrong
+        self.workflow, self.catalog, self.literals, self.wrong = workflow, catalog, tuple(literals), wrong
+        self.problems = wrong(workflow)
         self.order = Order(workflow)
         self.ports = Ports(workflow, self.order, catalog)
         held = (argument for other in workflow.nodes for _, argument in taken(other))
         self.used = [argument.value for argument in held if isinstance(argument, Literal)]
-        self.made_up = {problem.node for problem in wrong(workflow) if problem.kind == "ungrounded"}
+        self.made_up = {problem.node for problem in self.problems if problem.kind == "ungrounded"}
         self.read = {name for node in workflow.nodes for name in dependencies(node) - set(node.after)}
 
 
-def _proved(problem: Problem, problems: tuple[Problem, ...], scene: _Scene) -> Iterator[Repair]:
-    known = {_place(one) for one in problems}
+def _proved(problem: Problem, scene: _Scene) -> Iterator[Repair]:
+    known = {_place(one) for one in scene.problems}
     for edit in islice(_distinct(_candidates(problem, scene)), MOST_TRIED):
         try:
             left = scene.wrong(apply(edit, scene.workflow))
@@ -244,7 +250,7 @@ def conversions(value: Any, kinds: frozenset[str]) -> Iterator[object]:
     elif isinstance(value, list) and len(value) == 1:
         yield value[0]
     elif "string" in kinds:
-        yield value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield json.dumps(value, ensure_ascii=False)
     if "array" in kinds and not isinstance(value, list | str):
         yield [value]
     if "integer" in kinds and isinstance(value, float) and value.is_integer():

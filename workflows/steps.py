@@ -94,10 +94,8 @@ async def _first(step: Step, course: Course, effort: _Effort) -> Outcome:
             return Outcome(None, wrong)
         if isinstance(node, ToolNode):
             effort.arguments = read_all(step.takes, course.values)
-            call = Call(node.tool)
-            return await _calls(
-                step, course, effort, _tool(step, course, call, "", effort.arguments), node.tool
-            )
+            call = _tool(step, course, node.tool, "", effort.arguments)
+            return await _calls(step, course, effort, call, node.tool)
         if isinstance(node, ModelNode):
             effort.arguments = read_all(step.takes, course.values)
             ask = Ask(node.prompt, {}, node.answer, node.model, node.max_tokens)
@@ -130,9 +128,9 @@ async def _calls(
 
 
 def _tool(
-    step: Step, course: Course, call: Call, place: str, arguments: dict[str, object]
+    step: Step, course: Course, tool: str, place: str, arguments: dict[str, object]
 ) -> Callable[[int], Awaitable[Outcome]]:
-    return lambda attempt: course.caller.tool(ToolRequest(step.id, place, attempt, call.tool, arguments))
+    return lambda attempt: course.caller.tool(ToolRequest(step.id, place, attempt, tool, arguments))
 
 
 def _model(
@@ -160,8 +158,8 @@ async def _mapped(step: Step, node: MapNode, course: Course, effort: _Effort) ->
     async def one(index: int, item: object) -> Outcome:
         arguments, place = read_all(step.takes, {**course.values, "item": item}), f"each.{index}"
         if isinstance(node.each, Call):
-            call, tool = _tool(step, course, node.each, place, arguments), node.each.tool
-            return await _calls(step, course, effort, call, tool)
+            tool = node.each.tool
+            return await _calls(step, course, effort, _tool(step, course, tool, place, arguments), tool)
         return await _calls(step, course, effort, _model(step, course, node.each, place, arguments), None)
 
     try:
@@ -190,7 +188,7 @@ async def _recovered(step: Step, recovery: Call, course: Course, effort: _Effort
         arguments = read_all(step.recovery, course.values)
     except Missing as error:
         return Outcome(None, str(error))
-    call = _tool(step, course, recovery, "policy.recovery", arguments)
+    call = _tool(step, course, recovery.tool, "policy.recovery", arguments)
     return await _calls(step, course, effort, call, recovery.tool)
 
 

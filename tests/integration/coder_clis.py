@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DONE = ".installed"
 NODE_AT_LEAST = 20
@@ -115,6 +117,21 @@ def _run(command: list[str], env: dict[str, str]) -> None:
         raise OSError("; ".join(words[:3]) or f"{command[0]} ended with {done.returncode}")
 
 
+def install_missing(what: str, wanted: Mapping[str, Any], install: Callable[[Any], None]) -> int:
+    """Each by its name, with `version`, `folder` and `installed`. The exit code: in CI nothing may be missing."""
+    missing = 0
+    for name, one in wanted.items():
+        if one.installed:
+            continue
+        print(f"{what}: installing {name} {one.version} into {one.folder}", file=sys.stderr)
+        try:
+            install(one)
+        except (OSError, subprocess.SubprocessError) as error:
+            missing += 1
+            print(f"{what}: {name}: {error}; its tests will not run here", file=sys.stderr)
+    return 1 if missing and os.environ.get("CI") == "true" else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", nargs="*", default=[], help=f"of {', '.join(CLIS)}; none: the first three")
@@ -123,17 +140,7 @@ def main() -> int:
     chosen = list(CLIS) if arguments.all else arguments.kind or list(FIRST)
     if unknown := [kind for kind in chosen if kind not in CLIS]:
         parser.error(f"no coding CLI {unknown[0]!r}")
-    missing = 0
-    for cli in (CLIS[kind] for kind in chosen):
-        if cli.installed:
-            continue
-        print(f"coders: installing {cli.kind} {cli.version} into {cli.folder}", file=sys.stderr)
-        try:
-            install(cli)
-        except (OSError, subprocess.SubprocessError) as error:
-            missing += 1
-            print(f"coders: {cli.kind}: {error}; its tests will not run here", file=sys.stderr)
-    return 1 if missing and os.environ.get("CI") == "true" else 0
+    return install_missing("coders", {kind: CLIS[kind] for kind in chosen}, install)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ mcp-server-time are among the tests' own dependencies.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coder_clis import DONE, node_folder, npm_install, pip_install
+from coder_clis import DONE, install_missing, node_folder, npm_install, pip_install
 from coder_clis import cache as coders
 
 
@@ -72,19 +71,5 @@ def install(server: McpServer) -> None:
     (server.folder / DONE).touch()
 
 
-def main() -> int:
-    missing = 0
-    for server in SERVERS.values():
-        if server.installed:
-            continue
-        print(f"mcp-servers: installing {server.name} {server.version} into {server.folder}", file=sys.stderr)
-        try:
-            install(server)
-        except (OSError, subprocess.SubprocessError) as error:
-            missing += 1
-            print(f"mcp-servers: {server.name}: {error}; its tests will not run here", file=sys.stderr)
-    return 1 if missing and os.environ.get("CI") == "true" else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(install_missing("mcp-servers", SERVERS, install))
