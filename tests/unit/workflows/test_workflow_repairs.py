@@ -123,6 +123,13 @@ def test_an_order_and_a_needless_step() -> None:
     assert [way.edit for way in ways] == [Show("out", Ref("lost")), Remove("lost")]
 
 
+def test_an_order_that_would_be_a_circle_is_no_repair() -> None:
+    opened, used = ToolNode(id="open", tool="fs/open", after=("use",)), ToolNode(id="use", tool="fs/use")
+    found = repairs(flow(READ, opened, used), TOOLS)
+    assert {problem.kind for problem in found} == {"stage"}
+    assert RunAfter("use", "open") not in [way.edit for ways in found.values() for way in ways]
+
+
 def test_values_that_a_request_names_may_stand_in() -> None:
     broken = with_arguments(READ, path=None)
     [(_, ways)] = repairs(flow(broken), TOOLS, ["named.txt"]).items()
