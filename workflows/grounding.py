@@ -2,6 +2,7 @@
 whoever planned."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from workflows.catalog import Catalog
@@ -9,34 +10,52 @@ from workflows.check import Problem
 from workflows.graph import Literal, Workflow, calls
 from workflows.types import named_types, property_schema
 
-SHORTEST = 2
-"""Shorter words are in any request by chance, as a part of others."""
+LONGEST = 6
+"""Words after a colon that are a value: what is longer is an instruction."""
+COMMON = 3
+"""Tools that have a word in common."""
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|`([^`]+)`")
-_TOKEN = re.compile(r"[\w./:@+-]*\w")
+_TOKEN = re.compile(r"[^\s\"'`,;?!()]*[^\s\"'`,;?!().:]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 class Request:
     """What a request says. A word of it that no tool's description has is its own: a text with one of them was not made
-    up."""
+    up. A text of nothing but words that the tools have in common, such as `the text`, says nothing, wherever it stands."""
 
     def __init__(self, text: str, catalog: Catalog) -> None:
+        self.text = text
         self.values = literals(text)
+        self.marked = _marked(text)
         self._plain = _plain(text)
-        known = {word for spec in catalog for word in _plain(f"{spec.key} {spec.description}").split()}
+        tools = [
+            set(_plain(f"{re.sub('[_-]', ' ', spec.name)} {spec.description}").split()) for spec in catalog
+        ]
+        often = Counter(word for described in tools for word in described)
+        self._common = frozenset(word for word, count in often.items() if count >= COMMON)
         self._words = frozenset(self._plain.split())
-        self._own = self._words - known
+        self._pieces = self._words.union(*map(_pieces, self._words))
+        self.own = self._words - often.keys()
+
+    @property
+    def candidates(self) -> list[object]:
+        """Values that an argument may be: those that it names, and its own words, in the order of the text."""
+        plain = [word for word in _TOKEN.findall(self.text) if word.lower() in self.own]
+        found = {repr(value): value for value in (*self.values, *plain)}.values()
+        return sorted(found, key=lambda value: (self.text.find(str(value)), -len(str(value))))
 
     def _has(self, word: str) -> bool:
-        return word in self._plain if len(word) >= SHORTEST else word in self._words
+        """Also where it is put together of what is said: `folder/name.txt`."""
+        return word in self._words or all(part in self._pieces for part in _pieces(word))
 
     def says(self, value: object) -> bool:
         """Every word of a text or one of the request's own, every item of a list. What says little, as true or null,
         counts as said."""
         if isinstance(value, str):
             words = _plain(value).split()
-            every = all(self._has(word) for word in words)
-            return every or any(word in self._own for word in words)
+            if any(word in self.own for word in words):
+                return True
+            return all(self._has(word) for word in words) and not self._common.issuperset(words)
         if isinstance(value, bool) or value is None:
             return True
         if isinstance(value, int | float):
@@ -65,12 +84,22 @@ def ungrounded(workflow: Workflow, catalog: Catalog, request: Request) -> Iterat
 def literals(request: str) -> list[object]:
     """Values that a request names: what it quotes, what follows a colon to the end of the sentence, numbers, and words
     that are no plain words (paths, names with digits or signs)."""
-    found: list[object] = [next(filter(None, groups)) for groups in _QUOTED.findall(request)]
-    found += [tail.strip() for tail in re.findall(r": ([^:]+?)\.?$", request.strip())]
-    found += [token for token in _TOKEN.findall(request) if re.search(r"[./\d_@-]", token)]
+    found: list[object] = [*_marked(request)]
     found += re.findall(r"(?<=[a-z,] )[A-Z]\w*", request)
     found += [float(text) if "." in text else int(text) for text in _NUMBER.findall(request)]
     return list({repr(value): value for value in found}.values())
+
+
+def _marked(request: str) -> list[str]:
+    """What it quotes, what follows a colon, and words with signs or digits."""
+    found = [next(filter(None, groups)) for groups in _QUOTED.findall(request)]
+    tails = re.findall(r": ([^:?]+?)\.?$", request.strip())
+    found += [tail.strip() for tail in tails if len(tail.split()) <= LONGEST]
+    return found + [token for token in _TOKEN.findall(request) if re.search(r"[./\d_@*~-]", token)]
+
+
+def _pieces(word: str) -> list[str]:
+    return [part for part in re.split(r"[^\w.-]+", word) if part]
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,11 @@ SECONDS = 60.0
 class ModelFailed(Exception):
     """No answer that can be used; the message says why in a line."""
 
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+        """Of an answer that was cut off, what there is."""
+
 
 class Said(NamedTuple):
     text: str
@@ -77,7 +82,8 @@ class ChatModel:
         except (LookupError, TypeError, ValueError):
             raise ModelFailed(f"{self.base_url}: the answer has no choices") from None
         if reason == "length":
-            raise ModelFailed(f"the model's answer was cut off at {max_tokens} tokens")
+            begun = text if isinstance(text, str) else ""
+            raise ModelFailed(f"the model's answer was cut off at {max_tokens} tokens", begun)
         if not isinstance(text, str):
             raise ModelFailed("the model answered without a text")
         return said._replace(text=text)

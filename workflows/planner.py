@@ -15,7 +15,7 @@ from workflows.graph import Workflow
 from workflows.model import ChatModel, ModelFailed
 from workflows.plan import PLAN_SCHEMA, PlanError, from_plan
 from workflows.signature import NAME, one_line, signature
-from workflows.tool_search import search
+from workflows.tool_search import relevance_by_clause
 
 TOOLS = 12
 MAX_TOKENS = 1024
@@ -97,7 +97,9 @@ class Planner:
 
 def shown_tools(catalog: Catalog, request: str, most: int = TOOLS) -> list[ToolSpec]:
     """What the request is about, the best first; where no word is shared, the first of the catalog."""
-    return search(catalog, request, most) or list(catalog)[:most]
+    fit = relevance_by_clause(catalog, request)
+    best = sorted(fit, key=lambda key: (-fit[key], key))[:most]
+    return [catalog.tools[key] for key in best] or list(catalog)[:most]
 
 
 def messages(
@@ -128,15 +130,15 @@ def read_object(text: str) -> dict[str, Any]:
     none, or it can't be told which of several is meant."""
     if len(text) > LONGEST_ANSWER:
         raise PlannerFailed(f"the answer is longer than {LONGEST_ANSWER} characters", text)
-    found = list(_objects(text))
+    found = list(objects(text))
     if len(found) != 1:
         what = f"{len(found)} JSON objects" if found else "no JSON object"
         raise PlannerFailed(f"the answer has {what}; expected one, a plan", text)
     return found[0]
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Those that stand in no other."""
+def objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a text that stand in no other."""
     decoder, start = json.JSONDecoder(parse_constant=_refused), text.find("{")
     while start >= 0:
         try:

@@ -17,6 +17,7 @@ MOST_WORDS = 400
 """Of a description that are looked at, each once: nobody gets found by writing a book, or a word again and again."""
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CLAUSE = re.compile(r"[.,;:?!](?:\s|$)|\b(?:and|then)\b")
 _DULL = re.compile(
     "an?|and|are|as|at|be|by|can|for|from|if|in|into|is|its?|of|on|or|that|the|this|to|with|you"
 )
@@ -25,17 +26,35 @@ _DULL = re.compile(
 def search(catalog: Catalog, text: str, limit: int = 10) -> list[ToolSpec]:
     """The tools that share a word with `text`, the best first, ties by key. Words are those of the tool's and its
     server's name, its description and its arguments' names; `readFile`, `read_file` and "reading files" share them."""
+    found = sorted(relevance(catalog, text).items(), key=lambda pair: (-pair[1], pair[0]))
+    return [catalog.tools[key] for key, _ in found[: max(limit, 0)]]
+
+
+def relevance(catalog: Catalog, text: str) -> dict[str, float]:
+    """How much each tool that shares a word with `text` is about it; only of use beside one another."""
     specs = list(catalog)
     documents = [_document(spec) for spec in specs]
     frequency = Counter(word for document in documents for word in document)
     average = sum(document.total() for document in documents) / max(len(documents), 1)
     asked = [word for word in dict.fromkeys(words(text)) if word in frequency]
-    scored = [
-        (_score(document, asked, frequency, len(specs), average), spec)
+    scored = (
+        (spec.key, _score(document, asked, frequency, len(specs), average))
         for spec, document in zip(specs, documents, strict=True)
-    ]
-    found = sorted((pair for pair in scored if pair[0] > 0), key=lambda pair: (-pair[0], pair[1].key))
-    return [spec for _, spec in found[: max(limit, 0)]]
+    )
+    return {key: score for key, score in scored if score > 0}
+
+
+def relevance_by_clause(catalog: Catalog, text: str) -> dict[str, float]:
+    """From 0 to 1: the mean of how well a tool fits the whole text, beside the best, and the clause that it fits best. What
+    one clause of many is about counts as much as what the text repeats."""
+    whole = _beside_best(relevance(catalog, text))
+    parts = [_beside_best(relevance(catalog, clause)) for clause in _CLAUSE.split(text)]
+    return {key: (score + max(part.get(key, 0.0) for part in parts)) / 2 for key, score in whole.items()}
+
+
+def _beside_best(scores: dict[str, float]) -> dict[str, float]:
+    best = max(scores.values(), default=1.0)
+    return {key: score / best for key, score in scores.items()}
 
 
 def words(text: str) -> list[str]:

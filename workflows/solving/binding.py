@@ -1,0 +1,229 @@
+"""What each step takes: what most drafts say, of what can be meant; else what the request and the results offer."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from workflows.catalog import ToolSpec
+from workflows.graph import Call, Literal, Ref
+from workflows.grounding import Request
+from workflows.plan import REFERENCE
+from workflows.repairs import conversions, swap
+from workflows.schemas import UNREADABLE, validator
+from workflows.solving.chosen import Chain, Chosen, written
+from workflows.solving.fields import Field, fields
+from workflows.solving.placeholders import WHOLE, Slot, slot_of
+from workflows.tool_search import words
+from workflows.types import Schema, allowed, property_schema
+
+CLEAR = 0.4
+"""By so much the likeliest field has to be ahead of the next, not to be a guess."""
+NEAR, CALLED, USED = 3, 1.0, 0.6
+"""Words before a value in a request that tell what it is; the last of them names it; what is taken already counts less."""
+PATHS = frozenset(words("path file source destination uri directory folder"))
+MOST_FIELDS = 4
+SAID, MEANT, GUESSED, MADE_UP = 3, 2, 1, 0
+"""Ranks: a literal that is said, or a reference that leads somewhere; made from one that nearly does; from what is left;
+nobody knows from what."""
+Refused = frozenset[tuple[str, str, str]]
+
+
+class Value(NamedTuple):
+    value: Any
+    rank: int
+
+
+class Bound(NamedTuple):
+    arguments: Mapping[str, Any]
+    guessed: frozenset[str]
+    doubts: tuple[str, ...]
+
+
+class Binder:
+    def __init__(self, chain: Chain, request: Request, refused: Refused) -> None:
+        self._chain, self._request, self._refused = chain, request, refused
+        self._used: set[str] = set()
+        """References and values that some step takes."""
+        self._same: dict[tuple[str, str], tuple[str, Any]] = {}
+        """By server and name: what another tool's argument of that name is."""
+
+    def bind(self) -> dict[str, Bound]:
+        """By step. First what is said, so that what is guessed can be what is left."""
+        said = {step.id: self._said(step, step.spec) for step in self._chain.steps if step.spec is not None}
+        for step in self._chain.steps:
+            for name, best in said.get(step.id, {}).items():
+                if best is not None and best.rank > MADE_UP:
+                    self._used.add(key(best.value))
+                    self._same.setdefault((step.tool.partition("/")[0], name), (step.tool, best.value))
+        return {step.id: self._bound(step, said.get(step.id, {})) for step in self._chain.steps}
+
+    def _bound(self, step: Chosen, said: Mapping[str, Value | None]) -> Bound:
+        if step.spec is None:
+            return Bound(dict(next(iter(step.column.cells.values())).arguments), frozenset(), ())
+        found, guessed, doubts = dict[str, Any](), set[str](), list[str]()
+        for name in dict.fromkeys([*said, *step.spec.required]):
+            value, required = said.get(name), name in step.spec.required
+            if required and (value is None or value.rank == MADE_UP):
+                guess = self._guessed(step, name, step.spec, found)
+                value = max(filter(None, (guess, value)), key=lambda one: one.rank, default=None)
+                guessed.add(name)
+            if value is None or (value.rank == MADE_UP and not required):
+                continue
+            found[name] = value.value
+            self._used.add(key(value.value))
+            if value.rank < MEANT:
+                doubts.append(f"{step.id}.{name}: nobody says it")
+        doubts += [f"{step.id}.{name}: nobody says it" for name in step.spec.required if name not in found]
+        return Bound(found, frozenset(guessed), tuple(doubts))
+
+    # what the drafts say
+
+    def _said(self, step: Chosen, spec: ToolSpec) -> dict[str, Value | None]:
+        """By the tool's own names; None where they differ in what they make up."""
+        offered: dict[str, list[Value]] = {}
+        for number, cell in step.column.cells.items():
+            call = Call(spec.key, {name: _argument(value) for name, value in cell.arguments.items()})
+            for name, called in swap("", "", call, spec).renamed:
+                if cell.tool == step.tool or name == called:
+                    schema = property_schema(spec.input_schema, called) or {}
+                    value = self._valued(cell.arguments[name], number, step, schema)
+                    offered.setdefault(called, []).append(value)
+        return {name: self._best(step, name, values) for name, values in offered.items()}
+
+    def _valued(self, value: Any, number: int, step: Chosen, schema: Schema) -> Value:
+        slot = slot_of(value)
+        if slot is not None:
+            return self._referred(slot, number, step, schema) or Value(value, MADE_UP)
+        fitting = _fitting(value, schema)
+        return (
+            Value(value, MADE_UP)
+            if fitting is None or not self._request.says(value)
+            else Value(fitting, SAID)
+        )
+
+    def _referred(self, slot: Slot, number: int, reader: Chosen, wanted: Schema) -> Value | None:
+        source = self._chain.named(slot.source, number)
+        if source is None or source is reader:
+            return None
+        whole = slot.path[-1:] and slot.path[-1].lower() in WHOLE and not self._chain.given(source)
+        if slot.sure and self._chain.leads(source, slot.path) and not whole:
+            return Value(written(source, slot.path), SAID)
+        tail = () if slot.path[-1:] and slot.path[-1].lower() in WHOLE else self._chain.whole(slot.path)
+        near = fields(self._chain.given(source), wanted, self._request.text, tail)
+        return Value(written(source, near[0].path), MEANT if _clear(near) else GUESSED) if near else None
+
+    def _best(self, step: Chosen, name: str, values: list[Value]) -> Value | None:
+        """What most say, of the best rank; what all make up alike is the last resort."""
+        votes = Counter(key(value.value) for value in values)
+        kept = [one for one in values if (step.tool, name, key(one.value)) not in self._refused] or values
+        best = max(kept, key=lambda one: (one.rank, votes[key(one.value)], key(one.value)))
+        alike = votes[key(best.value)] > 1
+        if best.rank == MADE_UP:
+            return best if alike else None
+        return best._replace(rank=MEANT) if best.rank == GUESSED and alike else best
+
+    # what nobody says
+
+    def _guessed(self, step: Chosen, name: str, spec: ToolSpec, here: Mapping[str, Any]) -> Value | None:
+        """The likeliest with which the tool did not fail yet."""
+        wanted = property_schema(spec.input_schema, name) or {}
+        for value in self._guesses(step, name, wanted, here):
+            if (step.tool, name, key(value.value)) not in self._refused and value.value not in here.values():
+                return value
+        return None
+
+    def _guesses(self, step: Chosen, name: str, wanted: Schema, here: Mapping[str, Any]) -> Iterator[Value]:
+        """A default; a value of the request that is called so; what drafts gave another tool in this place; what goes by that
+        name with another tool; a path for a path; a result that nobody takes yet; a value that is left."""
+        if "default" in wanted:
+            yield Value(wanted["default"], MEANT)
+        path = bool(PATHS & set(words(name)))
+        named = list(self._named(step, name, wanted, path))
+        yield from (Value(value, MEANT) for score, value in named if score >= CALLED)
+        others = [
+            one for one in self._misplaced(step, wanted) if key(one.value) not in map(key, here.values())
+        ]
+        suited = [one for one in others if _is_path(one.value) == path]
+        yield from (one._replace(rank=MEANT if len(suited) == 1 else GUESSED) for one in suited)
+        tool, value = self._same.get((step.tool.partition("/")[0], name), (step.tool, None))
+        if tool != step.tool and _fitting(value, wanted) is not None:
+            yield Value(value, MEANT)
+        if path:
+            yield from (Value(value, GUESSED) for _, value in named if _is_path(value))
+        results = sorted(self._results(step, wanted), key=lambda one: one[0])
+        clear = len(results) == 1 or (bool(results) and results[0][0][:3] < results[1][0][:3])
+        yield from (
+            Value(way, MEANT if clear and index == 0 else GUESSED) for index, (_, way) in enumerate(results)
+        )
+        yield from (Value(value, GUESSED) for _, value in named)
+
+    def _misplaced(self, step: Chosen, wanted: Schema) -> Iterator[Value]:
+        """What drafts that call another tool in this place give it."""
+        for number, cell in step.column.cells.items():
+            for value in cell.arguments.values() if cell.tool != step.tool else ():
+                found = self._valued(value, number, step, wanted)
+                if found.rank > MADE_UP:
+                    yield found
+
+    def _named(self, step: Chosen, name: str, wanted: Schema, path: bool) -> Iterator[tuple[float, Any]]:
+        """Values, and how far the words before them are the argument's, or, of a path, the tool's; the best first."""
+        about, text = set(words(name)), self._request.text
+        if path:
+            about |= set(words(step.tool.partition("/")[2]))
+        more = about | set(words(f"{wanted.get('description', '')}"))
+        found = []
+        for value in self._request.candidates:
+            fitting = _fitting(value, wanted)
+            if fitting is None:
+                continue
+            place, used = text.find(str(value)), bool(self._used & {key(value), key(fitting)})
+            before = [set(words(word)) for word in re.findall(r"\w+", text[:place])[-NEAR:]][::-1]
+            near = [bool(word & about) for word in before]
+            score = CALLED if near[:1] == [True] else CALLED / 2 if any(near) else 0.0
+            score += 0.1 * any(word & more for word in before)
+            if not used or score >= CALLED:
+                found.append((score - USED * used, -place, fitting))
+        for score, _, fitting in sorted(found, key=lambda one: (-one[0], -one[1])):
+            yield score, fitting
+
+    def _results(self, reader: Chosen, wanted: Schema) -> Iterator[tuple[tuple[float, ...], str]]:
+        """Of the steps before, with a rank: what nobody takes first, then lookups, then by field, then the nearest."""
+        place = self._chain.place(reader)
+        for index, step in enumerate(self._chain.steps[:place]):
+            taken = any(one.startswith(f'"{{{step.id}') for one in self._used)
+            for field in fields(self._chain.given(step), wanted, self._request.text)[:MOST_FIELDS]:
+                rank = (float(taken), float(step.changes), -round(field.score, 2), float(-index))
+                yield rank, written(step, field.path)
+
+
+def key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _is_path(value: Any) -> bool:
+    texts = value if isinstance(value, list) else [value]
+    return all(
+        isinstance(text, str) and bool(re.fullmatch(r"[^\s{}<>]*[./][^\s{}<>]+", text)) for text in texts
+    )
+
+
+def _clear(near: list[Field]) -> bool:
+    return len(near) == 1 or near[0].score - near[1].score >= CLEAR
+
+
+def _argument(value: Any) -> Ref | Literal:
+    found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return Ref(found[1]) if found else Literal(value)
+
+
+def _fitting(value: Any, schema: Schema) -> Any:
+    """The value, or what it is as another type, that the schema takes; None if there is none."""
+    try:
+        ready = validator(schema)
+        return next(
+            (one for one in (value, *conversions(value, allowed(schema))) if ready.is_valid(one)), None
+        )
+    except UNREADABLE:
+        return value

@@ -1,0 +1,195 @@
+"""A request done with tools: drafts are asked for until they agree, brought together, repaired, and run; what fails is tried
+otherwise, and asked for again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows.callers import Checked, Counted, Recorder, Spent
+from workflows.calling import Caller
+from workflows.catalog import Catalog
+from workflows.codec import digest
+from workflows.compiled import WorkflowError
+from workflows.edits import Rename, RunAfter, told
+from workflows.engine import run
+from workflows.graph import Workflow
+from workflows.grounding import Request
+from workflows.mending import mend
+from workflows.model import ChatModel, ModelFailed
+from workflows.plan import from_plan
+from workflows.planner import SCHEMA, Failure, messages, shown_tools
+from workflows.record import WorkflowResult
+from workflows.solving.agree import agree
+from workflows.solving.binding import Refused, key
+from workflows.solving.coverage import unused
+from workflows.solving.drafts import Draft, read_draft
+
+TOOLS = 8
+"""Shown at a time: few, for a request is about a few, and each costs in every question."""
+MOST_TOKENS = 1024
+NO_PLAN = "the answer is no plan"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """No more is spent; what is being made is run when the drafts or the tokens are used up."""
+
+    drafts: int = 8
+    tokens: int = 10_000
+    tool_calls: int = 30
+    runs: int = 4
+
+
+@dataclass
+class Tried:
+    """One workflow that was made, and what became of it."""
+
+    workflow: Workflow
+    plan: Any
+    drafts: int
+    """So many had been asked for."""
+    doubts: tuple[str, ...]
+    guessed: Refused
+    result: WorkflowResult | None = None
+    """None: it was not run."""
+
+
+@dataclass
+class Solved:
+    text: str | None = None
+    workflow: Workflow | None = None
+    said: list[str] = field(default_factory=list)
+    """What the planner wrote."""
+    tried: list[Tried] = field(default_factory=list)
+    tool_calls: int = 0
+    tokens: int = 0
+
+
+async def solve(
+    request: str,
+    model: ChatModel,
+    catalog: Catalog,
+    caller: Caller,
+    *,
+    limits: Limits = Limits(),
+    again: Callable[[], None] | None = None,
+) -> Solved:
+    """`again` puts back what a run that failed has changed. Without it a run that changed something is the last one."""
+    return await _Solving(request, model, catalog, caller, limits, again).solved()
+
+
+class _Solving:
+    def __init__(
+        self,
+        request: str,
+        model: ChatModel,
+        catalog: Catalog,
+        caller: Caller,
+        limits: Limits,
+        again: Callable[[], None] | None,
+    ) -> None:
+        self.request, self.model, self.catalog, self.limits, self.again = (
+            request,
+            model,
+            catalog,
+            limits,
+            again,
+        )
+        self.asked = Request(request, catalog)
+        self.counted = Counted(Checked(caller, catalog), limits.tool_calls)
+        self.caller = Recorder(self.counted)
+        self.shown = shown_tools(catalog, request, TOOLS)
+        self.drafts: list[Draft] = []
+        self.found = Solved()
+        self.refused: Refused = frozenset()
+        self.runs, self.before = 0, model.tokens
+
+    async def solved(self) -> Solved:
+        last: Failure | None = None
+        for number in range(self.limits.drafts):
+            said = await self._said(last, number)
+            draft = read_draft(said, self.catalog)
+            last = None if draft.answer is not None else Failure(said, [NO_PLAN])
+            if draft.steps:
+                self.drafts.append(draft)
+            over = number == self.limits.drafts - 1 or self._spent() >= self.limits.tokens
+            if self.drafts and await self._attempts(over):
+                break
+            if over:
+                break
+        self.found.tool_calls, self.found.tokens = self.counted.tool_calls, self._spent()
+        return self.found
+
+    def _spent(self) -> int:
+        return self.model.tokens - self.before
+
+    async def _said(self, last: Failure | None, number: int) -> str:
+        """Also what it began and was cut off; empty where there is no answer."""
+        question = messages(self.request, self.shown, self.catalog, last)
+        try:
+            said = await self.model.complete(question, schema=SCHEMA, max_tokens=MOST_TOKENS, seed=number)
+        except ModelFailed as error:
+            return error.text
+        finally:
+            pass
+        self.found.said.append(said.text)
+        return said.text
+
+    async def _attempts(self, last: bool) -> bool:
+        """Run what the drafts come to; what fails, with another guess in its place. Whether it is done, or has to be
+        left."""
+        while True:
+            tried = self._made()
+            known = {digest(one.workflow) for one in self.found.tried if one.result is not None}
+            self.found.tried.append(tried)
+            if (tried.doubts and not last) or digest(tried.workflow) in known:
+                return False
+            if self.runs >= self.limits.runs:
+                return True
+            if not await self._run(tried):
+                return True
+            failed = tried.result.failures if tried.result else ()
+            if not failed:
+                return True
+            guesses = self._guesses(tried)
+            if not guesses - self.refused:
+                return False
+            self.refused |= guesses
+
+    def _made(self) -> Tried:
+        agreed = agree(self.drafts, self.catalog, self.asked, self.refused)
+        mended = mend(from_plan(agreed.plan), self.catalog, self.request)
+        doubts = [
+            *agreed.doubts,
+            *map(str, mended.left),
+            *(told(edit) for edit in mended.edits if not isinstance(edit, RunAfter | Rename)),
+            *(f"nobody takes {value}" for value in unused(mended.workflow, self.asked)),
+        ]
+        return Tried(mended.workflow, agreed.plan, len(self.found.said), tuple(doubts), agreed.guessed)
+
+    async def _run(self, tried: Tried) -> bool:
+        """Whether there may be another run."""
+        if self.runs and self.again is not None:
+            self.again()
+        self.runs += 1
+        begun = len(self.caller.calls)
+        try:
+            tried.result = await run(tried.workflow, {}, self.caller)
+        except Spent:
+            return False
+        except WorkflowError:
+            return True
+        if tried.result.text is not None or self.found.text is None:
+            self.found.text, self.found.workflow = tried.result.text, tried.workflow
+        made = [request.tool for request, _ in self.caller.calls[begun:]]
+        changed = any((spec := self.catalog.get(tool)) is None or spec.effect != "read" for tool in made)
+        return self.again is not None or not changed
+
+    def _guesses(self, tried: Tried) -> Refused:
+        """Arguments of the steps that failed that nobody said."""
+        failed = {record.node for record in tried.result.failures} if tried.result else set()
+        steps = [step for step in tried.plan["steps"] if step["id"] in failed]
+        held = {
+            (step["tool"], name, key(value)) for step in steps for name, value in step["arguments"].items()
+        }
+        return frozenset(held & tried.guessed)
