@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import httpx2
 
@@ -26,6 +26,24 @@ class Said(NamedTuple):
     text: str
     prompt_tokens: int
     completion_tokens: int
+
+
+class Asked(Protocol):
+    """A model that counts what it costs."""
+
+    @property
+    def tokens(self) -> int: ...
+
+    async def complete(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, object] | None = None,
+        max_tokens: int = 512,
+        seed: int | None = None,
+    ) -> Said:
+        """Raises ModelFailed."""
+        ...
 
 
 @dataclass

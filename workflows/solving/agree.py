@@ -129,10 +129,10 @@ def _tool(column: Column, catalog: Catalog, about: Mapping[str, float], request:
     if not known:
         return _first(column).tool, 0
     votes = Counter(cell.tool for cell in known)
-    weight: Counter[str] = Counter()
+    weight = {tool: about.get(tool, 0.0) for tool in votes}
     for cell in known:
         weight[cell.tool] += 0.5 + 0.5 * _fit(cell, catalog, request)
-    best = max(weight, key=lambda key: (round(weight[key] + about.get(key, 0.0), 6), key))
+    best = max(weight, key=lambda tool: (round(weight[tool], 6), tool))
     return best, votes[best]
 
 

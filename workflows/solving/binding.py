@@ -135,8 +135,8 @@ class Binder:
         return None
 
     def _guesses(self, step: Chosen, name: str, wanted: Schema, here: Mapping[str, Any]) -> Iterator[Value]:
-        """A default; a value of the request that is called so; what drafts gave another tool in this place; what goes by that
-        name with another tool; a path for a path; a result that nobody takes yet; a value that is left."""
+        """A default; a value of the request that is called so; what drafts gave another tool in this place; what goes by
+        that name with another tool; a path for a path; a result that nobody takes yet; a value that is left."""
         if "default" in wanted:
             yield Value(wanted["default"], MEANT)
         path = bool(PATHS & set(words(name)))

@@ -15,7 +15,7 @@ from workflows.engine import run
 from workflows.graph import Workflow
 from workflows.grounding import Request
 from workflows.mending import mend
-from workflows.model import ChatModel, ModelFailed
+from workflows.model import Asked, ModelFailed
 from workflows.plan import from_plan
 from workflows.planner import SCHEMA, Failure, messages, shown_tools
 from workflows.record import WorkflowResult
@@ -38,6 +38,9 @@ class Limits:
     tokens: int = 10_000
     tool_calls: int = 30
     runs: int = 4
+
+
+LIMITS = Limits()
 
 
 @dataclass
@@ -67,11 +70,11 @@ class Solved:
 
 async def solve(
     request: str,
-    model: ChatModel,
+    model: Asked,
     catalog: Catalog,
     caller: Caller,
     *,
-    limits: Limits = Limits(),
+    limits: Limits = LIMITS,
     again: Callable[[], None] | None = None,
 ) -> Solved:
     """`again` puts back what a run that failed has changed. Without it a run that changed something is the last one."""
@@ -82,7 +85,7 @@ class _Solving:
     def __init__(
         self,
         request: str,
-        model: ChatModel,
+        model: Asked,
         catalog: Catalog,
         caller: Caller,
         limits: Limits,
@@ -127,13 +130,13 @@ class _Solving:
         """Also what it began and was cut off; empty where there is no answer."""
         question = messages(self.request, self.shown, self.catalog, last)
         try:
-            said = await self.model.complete(question, schema=SCHEMA, max_tokens=MOST_TOKENS, seed=number)
+            said = (
+                await self.model.complete(question, schema=SCHEMA, max_tokens=MOST_TOKENS, seed=number)
+            ).text
         except ModelFailed as error:
-            return error.text
-        finally:
-            pass
-        self.found.said.append(said.text)
-        return said.text
+            said = error.text
+        self.found.said.append(said)
+        return said
 
     async def _attempts(self, last: bool) -> bool:
         """Run what the drafts come to; what fails, with another guess in its place. Whether it is done, or has to be
