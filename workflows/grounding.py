@@ -3,11 +3,13 @@ whoever planned."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from workflows.catalog import Catalog
 from workflows.check import Problem
 from workflows.graph import Literal, Workflow, calls
+from workflows.tool_search import words as stems
 from workflows.types import named_types, property_schema
 
 LONGEST = 6
@@ -39,10 +41,29 @@ class Request:
 
     @property
     def candidates(self) -> list[object]:
-        """Values that an argument may be: those that it names, and its own words, in the order of the text."""
-        plain = [word for word in _TOKEN.findall(self.text) if word.lower() in self.own]
-        found = {repr(value): value for value in (*self.values, *plain)}.values()
-        return sorted(found, key=lambda value: (self.text.find(str(value)), -len(str(value))))
+        """Values that an argument may be: those that it names, and its own words that begin no sentence, in the order of the
+        text."""
+        plain = [
+            found[0]
+            for found in _TOKEN.finditer(self.text)
+            if found[0].lower() in self.own and not re.search(r"(^|[.:;!?])\s*$", self.text[: found.start()])
+        ]
+        values = {repr(value): value for value in (*self.values, *plain)}.values()
+        return sorted(values, key=lambda value: (self.place(value), -len(str(value))))
+
+    def after(self, names: Sequence[str]) -> list[str]:
+        """What stands after the last word of a name: `person` of `of type person`."""
+        found = re.findall(r"[\w'-]+|[^\s\w]", self.text)
+        return [
+            value
+            for name, value in pairwise(found)
+            if names and stems(name)[-1:] == list(names[-1:]) and value[0].isalnum()
+        ]
+
+    def place(self, value: object) -> int:
+        """Where it stands, as a word of its own; -1: nowhere."""
+        found = re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", self.text)
+        return found.start() if found else -1
 
     def _has(self, word: str) -> bool:
         """Also where it is put together of what is said: `folder/name.txt`."""

@@ -48,8 +48,12 @@ def relevance_by_clause(catalog: Catalog, text: str) -> dict[str, float]:
     """From 0 to 1: the mean of how well a tool fits the whole text, beside the best, and the clause that it fits best. What
     one clause of many is about counts as much as what the text repeats."""
     whole = _beside_best(relevance(catalog, text))
-    parts = [_beside_best(relevance(catalog, clause)) for clause in _CLAUSE.split(text)]
+    parts = [_beside_best(relevance(catalog, clause)) for clause in clauses(text)]
     return {key: (score + max(part.get(key, 0.0) for part in parts)) / 2 for key, score in whole.items()}
+
+
+def clauses(text: str) -> list[str]:
+    return _CLAUSE.split(text)
 
 
 def _beside_best(scores: dict[str, float]) -> dict[str, float]:

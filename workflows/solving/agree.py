@@ -21,7 +21,7 @@ from workflows.tool_search import relevance_by_clause, words
 
 ABOUT = 0.65
 """Of a tool that is less about the request one draft's word is not enough."""
-HALF, THIRD = 0.5, 0.34
+HALF = 0.5
 
 
 class Agreed(NamedTuple):
@@ -52,11 +52,7 @@ def agree(
             "id": step.id,
             "tool": step.tool,
             "arguments": bound[step.id].arguments,
-            "after": [
-                other.id
-                for other in steps
-                if _before(other.column, step.column, chain.place(other) < chain.place(step))
-            ],
+            "after": _waits(step, steps),
         }
         for step in steps
     ]
@@ -80,13 +76,13 @@ def _steps(drafts: Sequence[Draft], catalog: Catalog, request: Request) -> tuple
     told = {
         value
         for column, share in zip(columns, shares, strict=True)
-        if share > HALF
+        if share >= HALF
         for value in _told(column, request)
     }
     steps, doubts = list[Chosen](), list[str]()
     for column, share in zip(columns, shares, strict=True):
         adds = bool(_told(column, request) - told)
-        if share <= HALF and not (share >= THIRD and adds):
+        if share < HALF or (share == HALF and not (adds or len(column.cells) > 1)):
             doubts.append(f"only {len(column.cells)} of {len(drafts)} drafts have {_first(column).tool}")
             continue
         tool, votes = _tool(column, catalog, about, request)
@@ -146,15 +142,17 @@ def _fit(cell: DraftStep, catalog: Catalog, request: Request) -> float:
     return len(based) / len(spec.required)
 
 
-def _before(one: Column, other: Column, written: bool) -> bool:
-    """In the order in which they stand if any draft says so, in another if most say so."""
-    forth = back = 0
-    for number, cell in other.cells.items():
-        earlier = one.cells.get(number)
-        if earlier is not None and one is not other:
-            forth += earlier.id in cell.after
-            back += cell.id in earlier.after
-    return bool(forth) if written else forth > 2 * back + 1
+def _waits(step: Chosen, steps: Sequence[Chosen]) -> list[str]:
+    """For the steps before it that any draft says it comes after. Steps are written in the order in which they are meant:
+    one that is to come after a later one was mixed up."""
+    found = []
+    for other in steps:
+        if other is step:
+            break
+        both = step.column.cells.keys() & other.column.cells.keys()
+        if any(other.column.cells[one].id in step.column.cells[one].after for one in both):
+            found.append(other.id)
+    return found
 
 
 def _known_tools(draft: Draft, catalog: Catalog) -> Draft:

@@ -1,6 +1,5 @@
 """Which steps of several drafts are the same step."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,7 +52,7 @@ def said_values(step: DraftStep, request: Request) -> frozenset[str]:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, str | int | float) and not isinstance(value, bool) and request.says(value):
-            found.add(json.dumps(value))
+            found.add(str(value))
     return frozenset(found)
 
 

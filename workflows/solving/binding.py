@@ -23,6 +23,8 @@ CLEAR = 0.4
 NEAR, CALLED, USED = 3, 1.0, 0.6
 """Words before a value in a request that tell what it is; the last of them names it; what is taken already counts less."""
 PATHS = frozenset(words("path file source destination uri directory folder"))
+TOWARDS = {"source": "from", "target": "to", "destination": "to"}
+"""What a request says before a value that is called so."""
 MOST_FIELDS = 4
 SAID, MEANT, GUESSED, MADE_UP = 3, 2, 1, 0
 """Ranks: a literal that is said, or a reference that leads somewhere; made from one that nearly does; from what is left;
@@ -65,9 +67,9 @@ class Binder:
         found, guessed, doubts = dict[str, Any](), set[str](), list[str]()
         for name in dict.fromkeys([*said, *step.spec.required]):
             value, required = said.get(name), name in step.spec.required
-            if required and (value is None or value.rank == MADE_UP):
+            if required and (value is None or value.rank < MEANT):
                 guess = self._guessed(step, name, step.spec, found)
-                value = max(filter(None, (guess, value)), key=lambda one: one.rank, default=None)
+                value = max(filter(None, (value, guess)), key=lambda one: one.rank, default=None)
                 guessed.add(name)
             if value is None or (value.rank == MADE_UP and not required):
                 continue
@@ -154,10 +156,13 @@ class Binder:
             yield from (Value(value, GUESSED) for _, value in named if _is_path(value))
         results = sorted(self._results(step, wanted), key=lambda one: one[0])
         clear = len(results) == 1 or (bool(results) and results[0][0][:3] < results[1][0][:3])
-        yield from (
+        ways = [
             Value(way, MEANT if clear and index == 0 else GUESSED) for index, (_, way) in enumerate(results)
-        )
+        ]
+        looked = sum(not rank[0] for rank, _ in results)
+        yield from ways[:looked]
         yield from (Value(value, GUESSED) for _, value in named)
+        yield from ways[looked:]
 
     def _misplaced(self, step: Chosen, wanted: Schema) -> Iterator[Value]:
         """What drafts that call another tool in this place give it."""
@@ -168,34 +173,52 @@ class Binder:
                     yield found
 
     def _named(self, step: Chosen, name: str, wanted: Schema, path: bool) -> Iterator[tuple[float, Any]]:
-        """Values, and how far the words before them are the argument's, or, of a path, the tool's; the best first."""
-        about, text = set(words(name)), self._request.text
+        """Values, and how far the words before them are the argument's, or, of a path, the tool's; the best first. Of equal
+        ones that which stands nearest to what the step is said to take."""
+        about = set(words(name)) | {TOWARDS[word] for word in words(name) if word in TOWARDS}
         if path:
             about |= set(words(step.tool.partition("/")[2]))
         more = about | set(words(f"{wanted.get('description', '')}"))
+        request = self._request
+        own = [
+            place
+            for told in step.column.tells.values()
+            for value in told
+            if (place := request.place(value)) >= 0
+        ]
         found = []
-        for value in self._request.candidates:
-            fitting = _fitting(value, wanted)
-            if fitting is None:
+        for value in (*_listed(wanted, request), *request.after(words(name)), *request.candidates):
+            fitting, place = _fitting(value, wanted), request.place(value)
+            if fitting is None or place < 0:
                 continue
-            place, used = text.find(str(value)), bool(self._used & {key(value), key(fitting)})
-            before = [set(words(word)) for word in re.findall(r"\w+", text[:place])[-NEAR:]][::-1]
+            used = bool(self._used & {key(value), key(fitting)})
+            before = [
+                set(words(word)) or {word} for word in re.findall(r"\w+", request.text[:place])[-NEAR:]
+            ][::-1]
             near = [bool(word & about) for word in before]
             score = CALLED if near[:1] == [True] else CALLED / 2 if any(near) else 0.0
-            score += 0.1 * any(word & more for word in before)
+            score += 0.1 * any(word & more for word in before) + CALLED * ("enum" in wanted)
             if not used or score >= CALLED:
-                found.append((score - USED * used, -place, fitting))
-        for score, _, fitting in sorted(found, key=lambda one: (-one[0], -one[1])):
+                distance = min((abs(place - other) for other in own), default=place)
+                found.append((score - USED * used, -distance, fitting))
+        for score, _, fitting in sorted(found, key=lambda one: (-one[0], -one[1], key(one[2]))):
             yield score, fitting
 
     def _results(self, reader: Chosen, wanted: Schema) -> Iterator[tuple[tuple[float, ...], str]]:
-        """Of the steps before, with a rank: what nobody takes first, then lookups, then by field, then the nearest."""
+        """Of the steps before, with a rank: lookups first, then what nobody takes, then by field, then the nearest."""
         place = self._chain.place(reader)
         for index, step in enumerate(self._chain.steps[:place]):
             taken = any(one.startswith(f'"{{{step.id}') for one in self._used)
             for field in fields(self._chain.given(step), wanted, self._request.text)[:MOST_FIELDS]:
-                rank = (float(taken), float(step.changes), -round(field.score, 2), float(-index))
+                rank = (float(step.changes), float(taken), -round(field.score, 2), float(-index))
                 yield rank, written(step, field.path)
+
+
+def _listed(wanted: Schema, request: Request) -> list[Any]:
+    """Values of a list of values that the request says."""
+    values = wanted.get("enum")
+    held = values if isinstance(values, list) else []
+    return [value for value in held if isinstance(value, str) and request.place(value) >= 0]
 
 
 def key(value: Any) -> str:

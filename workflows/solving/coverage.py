@@ -1,9 +1,15 @@
-"""What a request names and a workflow does nothing with."""
+"""What a request asks for and a workflow does nothing about."""
 
 import json
+from collections.abc import Iterator
 
+from workflows.catalog import Catalog
 from workflows.graph import Literal, Workflow, calls
 from workflows.grounding import Request
+from workflows.tool_search import clauses, relevance
+
+DECIDED, ABOUT = 6.0, 0.5
+"""A tool that fits a clause less well is by chance; one that fits nearly as well as the best may do it."""
 
 
 def unused(workflow: Workflow, request: Request) -> list[object]:
@@ -16,3 +22,13 @@ def unused(workflow: Workflow, request: Request) -> list[object]:
         [one.value for one in arguments if isinstance(one, Literal)], ensure_ascii=False
     ).lower()
     return [value for value in request.marked if str(value).lower() not in held]
+
+
+def undone(workflow: Workflow, catalog: Catalog, request: Request) -> Iterator[str]:
+    """Parts of the request that a tool is about which the workflow does not call, and no tool that it calls."""
+    for clause in clauses(request.text):
+        about = relevance(catalog, clause)
+        best = max(about.values(), default=0.0)
+        here = max((about.get(tool, 0.0) for tool in workflow.tools), default=0.0)
+        if best >= DECIDED and here < best * ABOUT:
+            yield clause.strip()

@@ -1,6 +1,7 @@
 """A request done with tools: drafts are asked for until they agree, brought together, repaired, and run; what fails is tried
 otherwise, and asked for again."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,9 @@ from workflows.codec import digest
 from workflows.compiled import WorkflowError
 from workflows.edits import Rename, RunAfter, told
 from workflows.engine import run
-from workflows.graph import Workflow
+from workflows.graph import ToolNode, Workflow
 from workflows.grounding import Request
+from workflows.learn import learn
 from workflows.mending import mend
 from workflows.model import Asked, ModelFailed
 from workflows.plan import from_plan
@@ -21,7 +23,7 @@ from workflows.planner import SCHEMA, Failure, messages, shown_tools
 from workflows.record import WorkflowResult
 from workflows.solving.agree import agree
 from workflows.solving.binding import Refused, key
-from workflows.solving.coverage import unused
+from workflows.solving.coverage import undone, unused
 from workflows.solving.drafts import Draft, read_draft
 
 TOOLS = 8
@@ -168,6 +170,8 @@ class _Solving:
             *(told(edit) for edit in mended.edits if not isinstance(edit, RunAfter | Rename)),
             *(f"nobody takes {value}" for value in unused(mended.workflow, self.asked)),
         ]
+        if len(self.drafts) == 1:
+            doubts += [f"no step for: {part}" for part in undone(mended.workflow, self.catalog, self.asked)]
         return Tried(mended.workflow, agreed.plan, len(self.found.said), tuple(doubts), agreed.guessed)
 
     async def _run(self, tried: Tried) -> bool:
@@ -182,17 +186,34 @@ class _Solving:
             return False
         except WorkflowError:
             return True
+        self._learn(tried)
         if tried.result.text is not None or self.found.text is None:
             self.found.text, self.found.workflow = tried.result.text, tried.workflow
         made = [request.tool for request, _ in self.caller.calls[begun:]]
         changed = any((spec := self.catalog.get(tool)) is None or spec.effect != "read" for tool in made)
         return self.again is not None or not changed
 
-    def _guesses(self, tried: Tried) -> Refused:
-        """Arguments of the steps that failed that nobody said."""
-        failed = {record.node for record in tried.result.failures} if tried.result else set()
-        steps = [step for step in tried.plan["steps"] if step["id"] in failed]
-        held = {
-            (step["tool"], name, key(value)) for step in steps for name, value in step["arguments"].items()
+    def _learn(self, tried: Tried) -> None:
+        """What tools give that do not say it, from what they gave."""
+        seen = (
+            {record.node: record.value for record in tried.result.records if record.state == "done"}
+            if tried.result
+            else {}
+        )
+        nodes = [node for node in tried.workflow.nodes if node.id in seen and isinstance(node, ToolNode)]
+        blind = {
+            node.tool: learn(None, seen[node.id]) for node in nodes if not self.catalog.output(node.tool)
         }
-        return frozenset(held & tried.guessed)
+        self.catalog = self.catalog.with_learnt(blind)
+
+    def _guesses(self, tried: Tried) -> Refused:
+        """Arguments of the steps that failed that nobody said; if the error names some of them, these."""
+        found: set[tuple[str, str, str]] = set()
+        steps = {step["id"]: step for step in tried.plan["steps"]}
+        for record in tried.result.failures if tried.result else ():
+            step = steps.get(record.node, {"tool": "", "arguments": {}})
+            held = {(step["tool"], name, key(value)) for name, value in step["arguments"].items()}
+            guessed = held & tried.guessed
+            named = {one for one in guessed if re.search(rf"\b{re.escape(one[1])}\b", record.error or "")}
+            found |= named or guessed
+        return frozenset(found)
