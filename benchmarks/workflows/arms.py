@@ -1,4 +1,4 @@
-"""The arms that need nothing of ours but the planner, the engine and the servers. None of them sees the verifier.
+"""The arms: three that need nothing of ours but the planner, the engine and the servers, and ours. None sees the verifier.
 
 Between two plans of one arm the world is put back as it was, for every arm alike: what counts is what the last plan did. So
 a baseline is not punished for the half of a plan that it threw away.
@@ -7,6 +7,7 @@ a baseline is not punished for the half of a plan that it threw away.
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from benchmarks.workflows import react
@@ -15,9 +16,9 @@ from benchmarks.workflows.tasks import Task
 from workflows.calling import ToolRequest
 from workflows.compiled import WorkflowError
 from workflows.engine import run
-from workflows.mending import mend
 from workflows.model import ChatModel, ModelFailed
 from workflows.planner import TOOLS, Failure, Planned, Planner, PlannerFailed, read_object
+from workflows.solving.solve import LIMITS, Limits, solve
 
 MOST_TRIES = 10
 """Plans after the first one."""
@@ -116,14 +117,19 @@ async def step_by_step(setting: Setting, request: str, /) -> str | None:
 
 
 async def repaired(setting: Setting, request: str, /) -> str | None:
-    """One plan, repaired without another question."""
-    try:
-        planned = await setting.planner.plan(request)
-    except PlannerFailed:
-        return None
-    mended = mend(planned.workflow, setting.arena.catalog, request)
-    text, _ = await _ran(planned._replace(workflow=mended.workflow), setting)
-    return text
+    """One draft, repaired without another question; what fails is tried with what else could be meant."""
+    return await _solved(setting, request, Limits(drafts=1))
+
+
+async def ours(setting: Setting, request: str, /) -> str | None:
+    return await _solved(setting, request, LIMITS)
+
+
+async def _solved(setting: Setting, request: str, limits: Limits) -> str | None:
+    arena, episode = setting.arena, setting.episode
+    again = partial(arena.put_back, episode)
+    found = await solve(request, setting.model, arena.catalog, episode.caller, limits=limits, again=again)
+    return found.text
 
 
 ARMS: Mapping[str, Arm] = {
@@ -131,6 +137,7 @@ ARMS: Mapping[str, Arm] = {
     "retry": retry,
     "react": step_by_step,
     "repair": repaired,
+    "ours": ours,
 }
 
 

@@ -30,6 +30,8 @@ TOOLS = 8
 """Shown at a time: few, for a request is about a few, and each costs in every question."""
 MOST_TOKENS = 1024
 NO_PLAN = "the answer is no plan"
+FRUITLESS = 3
+"""Answers from which no step comes: then the request is not about tools, or the planner not for it."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class _Solving:
             if draft.steps:
                 self.drafts.append(draft)
             over = number == self.limits.drafts - 1 or self._spent() >= self.limits.tokens
+            over = over or (number + 1 >= FRUITLESS and not self.drafts)
             if self.drafts and await self._attempts(over):
                 break
             if over:
