@@ -46,7 +46,9 @@ class Request:
         plain = [
             found[0]
             for found in _TOKEN.finditer(self.text)
-            if found[0].lower() in self.own and not re.search(r"(^|[.:;!?])\s*$", self.text[: found.start()])
+            if found[0].lower() in self.own
+            and stems(found[0])
+            and not re.search(r"(^|[.:;!?])\s*$", self.text[: found.start()])
         ]
         values = {repr(value): value for value in (*self.values, *plain)}.values()
         return sorted(values, key=lambda value: (self.place(value), -len(str(value))))

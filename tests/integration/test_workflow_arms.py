@@ -1,5 +1,5 @@
-"""The arms on the real servers: a planner that makes no mistakes gets all done in each; one that talks gets nothing done where
-nobody listens to what it says."""
+"""The arms on the real servers: a planner that makes no mistakes gets all done in each; one that talks gets nothing done
+where nobody listens to what it says."""
 
 import asyncio
 from collections.abc import Mapping

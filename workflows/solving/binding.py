@@ -177,7 +177,7 @@ class Binder:
         ones that which stands nearest to what the step is said to take."""
         about = set(words(name)) | {TOWARDS[word] for word in words(name) if word in TOWARDS}
         if path:
-            about |= set(words(step.tool.partition("/")[2]))
+            about |= set(words(step.tool.partition("/")[2])[-1:])
         more = about | set(words(f"{wanted.get('description', '')}"))
         request = self._request
         own = [

@@ -1,6 +1,7 @@
 """What a request asks for and a workflow does nothing about."""
 
 import json
+import math
 from collections.abc import Iterator
 
 from workflows.catalog import Catalog
@@ -8,8 +9,9 @@ from workflows.graph import Literal, Workflow, calls
 from workflows.grounding import Request
 from workflows.tool_search import clauses, relevance
 
-DECIDED, ABOUT = 6.0, 0.5
-"""A tool that fits a clause less well is by chance; one that fits nearly as well as the best may do it."""
+DECIDED, ABOUT = 1.5, 0.5
+"""A tool that fits a clause less well, beside what one word that no other tool has counts, fits by chance; one that fits
+half as well as the best may do it."""
 
 
 def unused(workflow: Workflow, request: Request) -> list[object]:
@@ -26,9 +28,10 @@ def unused(workflow: Workflow, request: Request) -> list[object]:
 
 def undone(workflow: Workflow, catalog: Catalog, request: Request) -> Iterator[str]:
     """Parts of the request that a tool is about which the workflow does not call, and no tool that it calls."""
+    decided = DECIDED * math.log(1 + len(catalog))
     for clause in clauses(request.text):
         about = relevance(catalog, clause)
         best = max(about.values(), default=0.0)
         here = max((about.get(tool, 0.0) for tool in workflow.tools), default=0.0)
-        if best >= DECIDED and here < best * ABOUT:
+        if best >= decided and here < best * ABOUT:
             yield clause.strip()
