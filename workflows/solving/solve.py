@@ -9,6 +9,7 @@ from typing import Any
 from workflows.callers import Checked, Counted, Recorder, Spent
 from workflows.calling import Caller
 from workflows.catalog import Catalog
+from workflows.check import leaves_something
 from workflows.codec import digest
 from workflows.compiled import WorkflowError
 from workflows.edits import Rename, RunAfter, told
@@ -18,7 +19,7 @@ from workflows.grounding import Request
 from workflows.learn import learn
 from workflows.mending import mend
 from workflows.model import Asked, ModelFailed
-from workflows.plan import from_plan
+from workflows.plan import PlanError, from_plan
 from workflows.planner import SCHEMA, Failure, messages, shown_tools
 from workflows.record import WorkflowResult
 from workflows.solving.agree import agree
@@ -42,6 +43,8 @@ class Limits:
     tokens: int = 10_000
     tool_calls: int = 30
     runs: int = 4
+    doubted_writes: bool = True
+    """Whether, when all is used up, a workflow is run that changes something and about which there are doubts."""
 
 
 LIMITS = Limits()
@@ -95,13 +98,8 @@ class _Solving:
         limits: Limits,
         again: Callable[[], None] | None,
     ) -> None:
-        self.request, self.model, self.catalog, self.limits, self.again = (
-            request,
-            model,
-            catalog,
-            limits,
-            again,
-        )
+        self.request, self.model, self.catalog = request, model, catalog
+        self.limits, self.again = limits, again
         self.asked = Request(request, catalog)
         self.counted = Counted(Checked(caller, catalog), limits.tool_calls)
         self.caller = Recorder(self.counted)
@@ -148,11 +146,13 @@ class _Solving:
         left."""
         while True:
             tried = self._made()
+            if tried is None:
+                return False
             known = {digest(one.workflow) for one in self.found.tried if one.result is not None}
             self.found.tried.append(tried)
             if (tried.doubts and not last) or digest(tried.workflow) in known:
                 return False
-            if self.runs >= self.limits.runs:
+            if self.runs >= self.limits.runs or (tried.doubts and not self._may_be_doubted(tried.workflow)):
                 return True
             if not await self._run(tried):
                 return True
@@ -164,9 +164,17 @@ class _Solving:
                 return False
             self.refused |= guesses
 
-    def _made(self) -> Tried:
+    def _may_be_doubted(self, workflow: Workflow) -> bool:
+        changes = any(leaves_something(node, self.catalog) for node in workflow.nodes)
+        return self.limits.doubted_writes or not changes
+
+    def _made(self) -> Tried | None:
+        """None: it can't be written as a workflow."""
         agreed = agree(self.drafts, self.catalog, self.asked, self.refused)
-        mended = mend(from_plan(agreed.plan), self.catalog, self.request)
+        try:
+            mended = mend(from_plan(agreed.plan), self.catalog, self.request)
+        except PlanError:
+            return None
         doubts = [
             *agreed.doubts,
             *map(str, mended.left),
@@ -198,11 +206,8 @@ class _Solving:
 
     def _learn(self, tried: Tried) -> None:
         """What tools give that do not say it, from what they gave."""
-        seen = (
-            {record.node: record.value for record in tried.result.records if record.state == "done"}
-            if tried.result
-            else {}
-        )
+        records = tried.result.records if tried.result else ()
+        seen = {record.node: record.value for record in records if record.state == "done"}
         nodes = [node for node in tried.workflow.nodes if node.id in seen and isinstance(node, ToolNode)]
         blind = {
             node.tool: learn(None, seen[node.id]) for node in nodes if not self.catalog.output(node.tool)

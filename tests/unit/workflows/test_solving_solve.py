@@ -12,6 +12,9 @@ from tests.unit.workflows.planners import COPIED, COPY, TOOLS, Files, Planner, c
 from workflows.planner import FAILED
 from workflows.solving.solve import FRUITLESS, Limits, Solved, solve
 
+ODD = json.dumps(
+    {"steps": [{"id": "s1", "tool": "?", "arguments": {"path": "{s1.a\nb}"}}], "answer": "{s1.a\nb}"}
+)
 RIGHT = json.dumps(COPIED)
 WRONG_TOOL = changed(0, tool="files/stat")
 NO_PATH = changed(1, arguments={"path": None})
@@ -79,9 +82,34 @@ def test_what_the_planner_can_not_do_ends() -> None:
         assert (found.text, found.workflow, len(planner.asked)) == (None, None, FRUITLESS)
 
 
+def test_a_change_that_is_doubted_is_made_only_where_that_is_allowed() -> None:
+    for allowed in (False, True):
+        files = Files({"a.txt": "one"})
+        found = solved(Planner(WRONG_TOOL), files, drafts=1, doubted_writes=allowed)
+        assert found.tried[-1].doubts
+        assert bool(files.calls) == allowed
+        assert ("b.txt" in files.files) == allowed
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"steps": [{"id": "s1", "tool": "no tool at all", "arguments": {"": None}}], "answer": "{s1.a\nb}"},
+        {
+            "steps": [{"id": "S 1", "tool": "files/stat", "arguments": {"path": "{S 1.size}"}}],
+            "answer": "{x}",
+        },
+        {"steps": [{"id": 1, "tool": {"a": 1}, "arguments": [], "after": 3}] * 40, "answer": "{{}"},
+    ],
+)
+def test_a_plan_that_no_workflow_can_be_ends_as_none(plan: dict[str, Any]) -> None:
+    found = solved(Planner(json.dumps(plan)), Files({"a.txt": "one"}), drafts=2)
+    assert found.text is None or "one" not in found.text
+
+
 @settings(max_examples=40)
 @given(
-    st.lists(st.sampled_from([RIGHT, WRONG_TOOL, NO_PATH, PROSE, "{", None]), min_size=1, max_size=6),
+    st.lists(st.sampled_from([RIGHT, WRONG_TOOL, NO_PATH, PROSE, ODD, "{", None]), min_size=1, max_size=6),
     st.integers(1, 6),
     st.integers(0, 4),
     st.integers(100, 900),
