@@ -96,6 +96,18 @@ def test_an_answers_placeholders_become_results(answer: str, told: str) -> None:
     assert plan(found)["answer"] == told
 
 
+def test_two_places_of_an_answer_tell_two_results() -> None:
+    steps = [{"id": f"s{n}", "tool": "files/read_file", "arguments": {"path": f"{n}.txt"}} for n in (1, 2)]
+    text = json.dumps({"steps": steps, "answer": "[content] and [content]"})
+    found = agreed(text, request="What do 1.txt and 2.txt say?")
+    assert plan(found)["answer"] == "{s1.content} and {s2.content}"
+
+
+def test_a_value_that_nobody_said_is_not_taken() -> None:
+    made_up = changed(0, arguments={"path": "data.txt"})
+    assert all(step["arguments"].get("path") != "data.txt" for step in agreed(made_up).plan["steps"])
+
+
 def test_steps_keep_the_order_in_which_they_are_written() -> None:
     ordered = changed(1, after=["s1"])
     mixed_up = changed(0, after=["s2"])

@@ -87,3 +87,12 @@ def test_a_wrong_tool_stands_beside_the_right_one_and_another_call_apart() -> No
     first, second = align([Draft(tuple(read)), Draft(tuple(wrong))], Request(COPY, TOOLS))
     assert first.cells == {0: read[0], 1: wrong[0]}
     assert second.cells == {0: read[1]}
+
+
+def test_two_calls_that_take_different_things_are_two_whatever_they_are_called() -> None:
+    one, other = (
+        DraftStep("s1", "files/read_file", {"path": "a.txt"}),
+        DraftStep("s1", "files/read_file", {"path": "b.txt"}),
+    )
+    columns = align([Draft((one,)), Draft((other,))], Request(COPY, TOOLS))
+    assert [column.cells for column in columns] == [{0: one}, {1: other}]
