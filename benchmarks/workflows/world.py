@@ -106,10 +106,11 @@ class World:
         found: State = {"head": self._git("rev-parse", "--abbrev-ref", "HEAD").strip()}
         found["staged"] = self._git("diff", "--cached", "--name-only").split()
         for branch in self._git("for-each-ref", "--format=%(refname:short)", "refs/heads").split():
-            messages = self._git("log", "--format=%B%x00", branch).split("\0")
+            ref = f"refs/heads/{branch}"  # a branch may be called like a file
+            messages = self._git("log", "--format=%B%x00", ref, "--").split("\0")
             found[f"branch:{branch}"] = [message.strip() for message in messages if message.strip()]
-            for path in self._git("ls-tree", "-r", "--name-only", branch).splitlines():
-                found[f"committed:{branch}:{path}"] = self._git("show", f"{branch}:{path}")
+            for path in self._git("ls-tree", "-r", "--name-only", ref).splitlines():
+                found[f"committed:{branch}:{path}"] = self._git("show", f"{ref}:{path}")
         return found
 
     def _git(self, *arguments: str) -> str:
