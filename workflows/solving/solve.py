@@ -27,7 +27,7 @@ from workflows.solving.binding import Refused, key
 from workflows.solving.coverage import undone, unused
 from workflows.solving.drafts import Draft, read_draft
 
-TOOLS = 8
+TOOLS = 6
 """Shown at a time: few, for a request is about a few, and each costs in every question."""
 MOST_TOKENS = 1024
 NO_PLAN = "the answer is no plan"
