@@ -1,0 +1,183 @@
+"""What calls take: a Caller that counts each one's time, tokens and money, and ends a run rather than spend too much."""
+
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from workflows.callers import Spent, call_key
+from workflows.calling import Caller, ModelRequest, Outcome, ToolRequest
+from workflows.pareto.space import Price, Prices
+
+MILLI = 1000
+FREE = Price(input=0, output=0)
+R = TypeVar("R", ToolRequest, ModelRequest)
+
+
+class Answered(NamedTuple):
+    """A model's answer, and the tokens that the endpoint says it took."""
+
+    outcome: Outcome
+    prompt_tokens: int
+    completion_tokens: int
+
+
+Ask = Callable[[ModelRequest], Awaitable[Answered]]
+
+
+class Took(NamedTuple):
+    tool_calls: int
+    """1, or 0 for a question."""
+    tokens: int
+    milli_micro_usd: int
+    """A thousandth of a micro-USD, so that the price of a single token is an integer."""
+
+
+NOTHING = Took(0, 0, 0)
+
+
+class Place(NamedTuple):
+    node: str
+    place: str
+    """As in a request: empty, `each.3`, `policy.recovery`."""
+    attempt: int
+
+
+class Made(NamedTuple):
+    """One call of a tool, or one question to a model."""
+
+    at: Place
+    seconds: float
+    tool_calls: int
+    tokens: int
+    milli_micro_usd: int
+
+
+@dataclass
+class Budget:
+    """Caps over everything that shares it; None: not limited."""
+
+    max_tool_calls: int | None = None
+    max_tokens: int | None = None
+    deadline: float | None = None
+    """On `clock`."""
+    clock: Callable[[], float] = time.perf_counter
+    tool_calls: int = 0
+    tokens: int = 0
+    reserved: int = 0
+    """For questions under way, at their worst."""
+
+    def call(self) -> None:
+        """Raises Spent."""
+        self.in_time()
+        if self.max_tool_calls is not None and self.tool_calls >= self.max_tool_calls:
+            raise Spent(f"the {self.max_tool_calls} tool calls are made")
+        self.tool_calls += 1
+
+    def reserve(self, request: ModelRequest) -> int:
+        """What a question may come to; to be given back when it is answered. Raises Spent."""
+        self.in_time()
+        worst = len(request.prompt.encode()) + request.max_tokens  # a token is at least a byte
+        if self.max_tokens is not None and self.tokens + self.reserved + worst > self.max_tokens:
+            raise Spent(f"the next question may take more than what is left of {self.max_tokens} tokens")
+        self.reserved += worst
+        return worst
+
+    def in_time(self) -> None:
+        """Raises Spent."""
+        if self.deadline is not None and self.clock() >= self.deadline:
+            raise Spent("the time is over")
+
+    @contextmanager
+    def only(self, share: float) -> Iterator[None]:
+        """Within, no more than a share of what is left may be spent."""
+        whole = self.max_tool_calls, self.max_tokens, self.deadline
+        self.max_tool_calls = _part(self.max_tool_calls, self.tool_calls, share)
+        self.max_tokens = _part(self.max_tokens, self.tokens, share)
+        if self.deadline is not None:
+            self.deadline -= (1 - share) * max(0.0, self.deadline - self.clock())
+        try:
+            yield
+        finally:
+            self.max_tool_calls, self.max_tokens, self.deadline = whole
+
+
+def _part(most: int | None, used: int, share: float) -> int | None:
+    return None if most is None else used + int(max(0, most - used) * share)
+
+
+Answers = dict[str, tuple[Outcome, Made]]
+"""By call or question: what was answered, and what that took."""
+
+
+@dataclass
+class Meter:
+    """A Caller. What is in `heard` is not asked again, and counts as it counted then."""
+
+    inner: Caller
+    prices: Prices
+    budget: Budget
+    ask: Ask | None = None
+    default_model: str = ""
+    """Of a question that names none."""
+    heard: Answers = field(default_factory=dict)
+    made: list[Made] = field(default_factory=list)
+    calls: list[tuple[ToolRequest, Outcome]] = field(default_factory=list)
+    answered: Answers = field(default_factory=dict)
+    """What was answered here, but for failures."""
+
+    async def tool(self, request: ToolRequest) -> Outcome:
+        outcome = await self._known_or(call_key(request.tool, request.arguments), request, self._call)
+        self.calls.append((request, outcome))
+        return outcome
+
+    async def model(self, request: ModelRequest) -> Outcome:
+        return await self._known_or(_question_key(request), request, self._question)
+
+    def repeatable(self, tool: str) -> bool:
+        return self.inner.repeatable(tool)
+
+    async def _call(self, request: ToolRequest) -> tuple[Outcome, Took]:
+        self.budget.call()
+        outcome = await self.inner.tool(request)
+        return outcome, Took(1, 0, self.prices.tools.get(request.tool, 0) * MILLI)
+
+    async def _question(self, request: ModelRequest) -> tuple[Outcome, Took]:
+        if self.ask is None:
+            return Outcome(None, "there is no model to ask"), NOTHING
+        used = worst = self.budget.reserve(request)
+        try:
+            outcome, prompt, completion = await self.ask(request)
+            used = prompt + completion
+        finally:  # of a question that was broken off nobody knows what it took
+            self.budget.reserved -= worst
+            self.budget.tokens += used
+        price = self.prices.models.get(request.model or self.default_model, FREE)
+        return outcome, Took(0, used, prompt * price.input + completion * price.output)
+
+    async def _known_or(
+        self, key: str, request: R, make: Callable[[R], Awaitable[tuple[Outcome, Took]]]
+    ) -> Outcome:
+        place = Place(request.node, request.place, request.attempt)
+        if key in self.heard:
+            outcome, known = self.heard[key]
+            self.made.append(known._replace(at=place))
+            return outcome
+        started = self.budget.clock()
+        took, outcome = NOTHING, Outcome(None, "broken off")
+        try:
+            outcome, took = await make(request)
+        finally:  # one that was broken off took its time, too
+            made = Made(place, self.budget.clock() - started, *took)
+            self.made.append(made)
+        if outcome.error is None:
+            self.answered[key] = outcome, made
+        return outcome
+
+
+def _question_key(request: ModelRequest) -> str:
+    asked = request._asdict() | {"node": "", "place": "", "attempt": 0}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
