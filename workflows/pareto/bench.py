@@ -38,28 +38,28 @@ class Bench:
     slots: int = 8
     """Calls at once."""
     fresh: Callable[[], Awaitable[None]] | None = None
-    """Puts back what runs changed. None: the workflow and all its alternatives only read, and then what was answered once
-    in a case need not be asked again in order to profile."""
+    """Puts back what runs changed. None: the workflow and all its alternatives only read, and then what was answered
+    once in a case need not be asked again in order to profile."""
     _heard: dict[int, Answers] = field(default_factory=dict)
 
     async def measure(self, workflow: Workflow) -> tuple[Played, ...]:
         """Every call is made. Raises Spent."""
-        return tuple([await self._play(workflow, index, {}) for index in range(len(self.cases))])
+        return tuple([await self._play(workflow, index, {}, "") for index in range(len(self.cases))])
 
-    async def profile(self, workflow: Workflow) -> tuple[Played, ...]:
-        """Calls that are known are not made; what they took then stands in for them, and the whole run's time says
-        nothing. Raises Spent."""
+    async def profile(self, workflow: Workflow, step: str) -> tuple[Played, ...]:
+        """That step's calls are made. Others that are known are not; what they took then stands in for them, and the whole
+        run's time says nothing. Raises Spent."""
         known = [
             self._heard.setdefault(index, {}) if self.fresh is None else {}
             for index in range(len(self.cases))
         ]
-        return tuple([await self._play(workflow, index, heard) for index, heard in enumerate(known)])
+        return tuple([await self._play(workflow, index, heard, step) for index, heard in enumerate(known)])
 
-    async def _play(self, workflow: Workflow, index: int, heard: Answers) -> Played:
+    async def _play(self, workflow: Workflow, index: int, heard: Answers, anew: str) -> Played:
         if self.fresh is not None:
             await self.fresh()
         case, budget = self.cases[index], self.budget
-        meter = Meter(self.caller, self.prices, budget, self.ask, self.default_model, heard)
+        meter = Meter(self.caller, self.prices, budget, self.ask, self.default_model, heard, anew)
         budget.in_time()
         left = None if budget.deadline is None else max(0.0, budget.deadline - budget.clock())
         started = budget.clock()
@@ -70,4 +70,7 @@ class Bench:
             raise Spent("the time is over") from None
         seconds = budget.clock() - started
         self._heard.setdefault(index, {}).update(meter.answered)
-        return Played(tuple(complaints(case.verify, meter.calls, result.text)), seconds, tuple(meter.made))
+        wrong = complaints(case.verify, meter.calls, result.text)
+        if result.text is None:
+            wrong[:0] = [f"{failed.node}: {failed.error}" for failed in result.failures]
+        return Played(tuple(wrong), seconds, tuple(meter.made))

@@ -83,13 +83,13 @@ class _Compiling:
         profile.runs[anchor] = self._measured[anchor][0]
         profile.anchors.append(anchor)
         with self._bench.budget.only(FOR_PROFILES):
-            for choice in self._space.one_changes(anchor):
+            for step, choice in self._space.one_changes(anchor):
                 if choice in profile.runs:
                     continue
                 configuration = self._space.configuration(choice)
                 self._say(f"profiling {told(configuration)}")
                 try:
-                    profile.runs[choice] = await self._bench.profile(self._space.configured(choice))
+                    profile.runs[choice] = await self._bench.profile(self._space.configured(choice), step)
                 except Spent:  # another may take less
                     self._unprofiled.append(configuration)
 

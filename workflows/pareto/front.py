@@ -51,7 +51,7 @@ def estimated(
     dice = random.Random(seed)
     seen: dict[Choice, Estimate] = {}
     looked_at: set[Choice] = set()
-    waiting = [space.own, *space.one_changes(space.own)]
+    waiting = list(space.singles())
     waiting += [tuple(dice.choice(space.names(step)) for step in space.steps) for _ in range(STARTS)]
     while waiting and len(looked_at) < MOST:
         fresh = [choice for choice in dict.fromkeys(waiting) if choice not in looked_at][
@@ -60,7 +60,7 @@ def estimated(
         looked_at.update(fresh)
         seen |= {choice: found for choice in fresh if (found := estimate(choice)) is not None}
         best = spread(front_of(seen), BREADTH)
-        waiting = [near for choice in best for near in space.one_changes(choice) if near not in looked_at]
+        waiting = [near for choice in best for _, near in space.one_changes(choice) if near not in looked_at]
     return seen
 
 

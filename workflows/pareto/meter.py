@@ -110,12 +110,12 @@ def _part(most: int | None, used: int, share: float) -> int | None:
 
 
 Answers = dict[str, tuple[Outcome, Made]]
-"""By call or question: what was answered, and what that took."""
+"""By call or question and its attempt: what was answered, and what that took."""
 
 
 @dataclass
 class Meter:
-    """A Caller. What is in `heard` is not asked again, and counts as it counted then."""
+    """A Caller. What is in `heard` is not asked again, and counts as it counted then, but for what `anew` asks."""
 
     inner: Caller
     prices: Prices
@@ -124,10 +124,12 @@ class Meter:
     default_model: str = ""
     """Of a question that names none."""
     heard: Answers = field(default_factory=dict)
+    anew: str = ""
+    """A step."""
     made: list[Made] = field(default_factory=list)
     calls: list[tuple[ToolRequest, Outcome]] = field(default_factory=list)
     answered: Answers = field(default_factory=dict)
-    """What was answered here, but for failures."""
+    """What was really asked, and not broken off."""
 
     async def tool(self, request: ToolRequest) -> Outcome:
         outcome = await self._known_or(call_key(request.tool, request.arguments), request, self._call)
@@ -162,7 +164,8 @@ class Meter:
         self, key: str, request: R, make: Callable[[R], Awaitable[tuple[Outcome, Took]]]
     ) -> Outcome:
         place = Place(request.node, request.place, request.attempt)
-        if key in self.heard:
+        key = f"{key}/{request.attempt}"
+        if key in self.heard and request.node != self.anew:
             outcome, known = self.heard[key]
             self.made.append(known._replace(at=place))
             return outcome
@@ -173,8 +176,7 @@ class Meter:
         finally:  # one that was broken off took its time, too
             made = Made(place, self.budget.clock() - started, *took)
             self.made.append(made)
-        if outcome.error is None:
-            self.answered[key] = outcome, made
+        self.answered[key] = outcome, made
         return outcome
 
 

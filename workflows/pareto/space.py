@@ -100,12 +100,17 @@ class Space:
     def own(self) -> Choice:
         return (OWN,) * len(self.steps)
 
-    def one_changes(self, choice: Choice) -> Iterator[Choice]:
-        """All that differ from it in one step."""
+    def one_changes(self, choice: Choice) -> Iterator[tuple[str, Choice]]:
+        """All that differ from it in one step, with that step."""
         for index, step in enumerate(self.steps):
             for name in self.names(step):
                 if name != choice[index]:
-                    yield (*choice[:index], name, *choice[index + 1 :])
+                    yield step, (*choice[:index], name, *choice[index + 1 :])
+
+    def singles(self) -> Iterator[Choice]:
+        """The workflow as it is, and with each alternative by itself."""
+        yield self.own
+        yield from (choice for _, choice in self.one_changes(self.own))
 
     @property
     def size(self) -> int:
@@ -128,8 +133,7 @@ class Space:
 
     def models(self, default: str | None) -> frozenset[str | None]:
         """Every model that some choice asks."""
-        choices = [self.own, *self.one_changes(self.own)]
-        nodes = [node for choice in choices for node in self.configured(choice).nodes]
+        nodes = [node for choice in self.singles() for node in self.configured(choice).nodes]
         asks = [node.each if isinstance(node, MapNode) else node for node in nodes]
         return frozenset(ask.model or default for ask in asks if isinstance(ask, ModelNode | Ask))
 
