@@ -1,4 +1,4 @@
-"""`evolve workflow compile` as an operator uses it: a real MCP server, and two models that differ in sense, time and price."""
+"""`evolve workflow compile` as an operator uses it: a real MCP server, and models that differ in sense, time and price."""
 
 import json
 import re

@@ -1,6 +1,5 @@
 """What calls take: a Caller that counts each one's time, tokens and money, and ends a run rather than spend too much."""
 
-import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -109,8 +108,8 @@ def _part(most: int | None, used: int, share: float) -> int | None:
     return None if most is None else used + int(max(0, most - used) * share)
 
 
-Answers = dict[str, tuple[Outcome, Made]]
-"""By call or question and its attempt: what was answered, and what that took."""
+Answers = dict[tuple[Place, str], tuple[Outcome, Made]]
+"""By call or question and its place in the run: what was answered, and what that took."""
 
 
 @dataclass
@@ -132,20 +131,24 @@ class Meter:
     """What was really asked, and not broken off."""
 
     async def tool(self, request: ToolRequest) -> Outcome:
-        outcome = await self._known_or(call_key(request.tool, request.arguments), request, self._call)
+        key = call_key(request.tool, request.arguments)
+        outcome = await self._known_or(key, request, self._call, self._price(request))
         self.calls.append((request, outcome))
         return outcome
 
     async def model(self, request: ModelRequest) -> Outcome:
-        return await self._known_or(_question_key(request), request, self._question)
+        asked = [request.prompt, request.answer, request.model, request.max_tokens]
+        return await self._known_or(json.dumps(asked, sort_keys=True), request, self._question, NOTHING)
 
     def repeatable(self, tool: str) -> bool:
         return self.inner.repeatable(tool)
 
     async def _call(self, request: ToolRequest) -> tuple[Outcome, Took]:
         self.budget.call()
-        outcome = await self.inner.tool(request)
-        return outcome, Took(1, 0, self.prices.tools.get(request.tool, 0) * MILLI)
+        return await self.inner.tool(request), self._price(request)
+
+    def _price(self, request: ToolRequest) -> Took:
+        return Took(1, 0, self.prices.tools.get(request.tool, 0) * MILLI)
 
     async def _question(self, request: ModelRequest) -> tuple[Outcome, Took]:
         if self.ask is None:
@@ -161,25 +164,19 @@ class Meter:
         return outcome, Took(0, used, prompt * price.input + completion * price.output)
 
     async def _known_or(
-        self, key: str, request: R, make: Callable[[R], Awaitable[tuple[Outcome, Took]]]
+        self, key: str, request: R, make: Callable[[R], Awaitable[tuple[Outcome, Took]]], took: Took
     ) -> Outcome:
+        """`took`: by one that is broken off, as far as anybody knows."""
         place = Place(request.node, request.place, request.attempt)
-        key = f"{key}/{request.attempt}"
-        if key in self.heard and request.node != self.anew:
-            outcome, known = self.heard[key]
-            self.made.append(known._replace(at=place))
-            return outcome
+        known = self.heard.get((place, key))
+        if known is not None and request.node != self.anew:
+            self.made.append(known[1])
+            return known[0]
         started = self.budget.clock()
-        took, outcome = NOTHING, Outcome(None, "broken off")
         try:
             outcome, took = await make(request)
-        finally:  # one that was broken off took its time, too
+        finally:
             made = Made(place, self.budget.clock() - started, *took)
             self.made.append(made)
-        self.answered[key] = outcome, made
+        self.answered[place, key] = outcome, made
         return outcome
-
-
-def _question_key(request: ModelRequest) -> str:
-    asked = request._asdict() | {"node": "", "place": "", "attempt": 0}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
