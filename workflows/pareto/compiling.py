@@ -31,7 +31,7 @@ class Compiled:
     measured: list[Point] = field(default_factory=list)
     """In the order in which they were measured, the workflow's own first."""
     unprofiled: list[dict[str, str]] = field(default_factory=list)
-    """Configurations of one step for whose profile something was used up: they are in no point."""
+    """Configurations of one step for whose profile too little was left: they are in no point."""
     size: int = 1
     """Configurations that there are."""
     ended: str | None = None
@@ -68,6 +68,10 @@ class _Compiling:
             while anchor is not None and len(self._profile.anchors) < ANCHORS:
                 await self._profile_around(anchor)
                 for choice, estimate in self._promising():
+                    cases = len(own)
+                    if not self._bench.budget.fits(estimate.tool_calls * cases, estimate.tokens * cases):
+                        ended = "what is left is too little to measure some configurations"
+                        continue
                     self._say(f"measuring {told(self._space.configuration(choice))}")
                     runs = await self._bench.measure(self._space.configured(choice))
                     self._measured[choice] = runs, estimate
@@ -79,14 +83,18 @@ class _Compiling:
         return Compiled(points, self._unprofiled, self._space.size, ended, first)
 
     async def _profile_around(self, anchor: Choice) -> None:
-        profile = self._profile
+        profile, budget = self._profile, self._bench.budget
         profile.runs[anchor] = self._measured[anchor][0]
         profile.anchors.append(anchor)
-        with self._bench.budget.only(FOR_PROFILES):
+        with budget.only(FOR_PROFILES):
             for step, choice in self._space.one_changes(anchor):
                 if choice in profile.runs:
                     continue
                 configuration = self._space.configuration(choice)
+                made = [one for played in profile.runs[anchor] for one in played.of(step)]
+                if not budget.fits(sum(one.tool_calls for one in made), sum(one.tokens for one in made)):
+                    self._unprofiled.append(configuration)
+                    continue
                 self._say(f"profiling {told(configuration)}")
                 try:
                     profile.runs[choice] = await self._bench.profile(self._space.configured(choice), step)

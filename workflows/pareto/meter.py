@@ -1,6 +1,7 @@
 """What calls take: a Caller that counts each one's time, tokens and money, and ends a run rather than spend too much."""
 
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -68,6 +69,12 @@ class Budget:
     tokens: int = 0
     reserved: int = 0
     """For questions under way, at their worst."""
+
+    def fits(self, tool_calls: float, tokens: float) -> bool:
+        """What is left is enough for that."""
+        calls_left = math.inf if self.max_tool_calls is None else self.max_tool_calls - self.tool_calls
+        tokens_left = math.inf if self.max_tokens is None else self.max_tokens - self.tokens
+        return tool_calls <= calls_left and tokens <= tokens_left
 
     def call(self) -> None:
         """Raises Spent."""
