@@ -9,7 +9,7 @@ from workflows.callers import Spent
 from workflows.calling import Caller
 from workflows.engine import run
 from workflows.graph import Workflow
-from workflows.pareto.meter import Answers, Ask, Budget, Made, Meter
+from workflows.pareto.meter import TIME_IS_OVER, Answers, Ask, Budget, Made, Meter
 from workflows.pareto.space import Prices
 from workflows.verify import Case, complaints
 
@@ -60,14 +60,12 @@ class Bench:
             await self.fresh()
         case, budget = self.cases[index], self.budget
         meter = Meter(self.caller, self.prices, budget, self.ask, self.default_model, heard, anew)
-        budget.in_time()
-        left = None if budget.deadline is None else max(0.0, budget.deadline - budget.clock())
-        started = budget.clock()
+        left, started = budget.seconds(), budget.clock()
         try:
             async with asyncio.timeout(left):
                 result = await run(workflow, case.inputs, meter, limit=self.slots)
         except TimeoutError:
-            raise Spent("the time is over") from None
+            raise Spent(TIME_IS_OVER) from None
         seconds = budget.clock() - started
         self._heard.setdefault(index, {}).update(meter.answered)
         wrong = complaints(case.verify, meter.calls, result.text)

@@ -13,6 +13,7 @@ from workflows.calling import Caller, ModelRequest, Outcome, ToolRequest
 from workflows.pareto.space import Price, Prices
 
 MILLI = 1000
+TIME_IS_OVER = "the time is over"
 FREE = Price(input=0, output=0)
 R = TypeVar("R", ToolRequest, ModelRequest)
 
@@ -78,24 +79,24 @@ class Budget:
 
     def call(self) -> None:
         """Raises Spent."""
-        self.in_time()
         if self.max_tool_calls is not None and self.tool_calls >= self.max_tool_calls:
             raise Spent(f"the {self.max_tool_calls} tool calls are made")
         self.tool_calls += 1
 
     def reserve(self, request: ModelRequest) -> int:
         """What a question may come to; to be given back when it is answered. Raises Spent."""
-        self.in_time()
         worst = len(request.prompt.encode()) + request.max_tokens  # a token is at least a byte
         if self.max_tokens is not None and self.tokens + self.reserved + worst > self.max_tokens:
             raise Spent(f"the next question may take more than what is left of {self.max_tokens} tokens")
         self.reserved += worst
         return worst
 
-    def in_time(self) -> None:
-        """Raises Spent."""
-        if self.deadline is not None and self.clock() >= self.deadline:
-            raise Spent("the time is over")
+    def seconds(self) -> float | None:
+        """That are left; None: as many as one likes. Raises Spent."""
+        left = None if self.deadline is None else self.deadline - self.clock()
+        if left is not None and left <= 0:
+            raise Spent(TIME_IS_OVER)
+        return left
 
     @contextmanager
     def only(self, share: float) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 
 import pytest
 from virtual_time import run_virtually
@@ -24,7 +25,9 @@ from workflows.graph import (
 )
 from workflows.pareto.bench import Bench, Played
 from workflows.pareto.compiling import Compiled, accuracy, compile_points
+from workflows.pareto.estimate import spent, summary
 from workflows.pareto.meter import Answered, Budget
+from workflows.pareto.profile import Profile
 from workflows.pareto.space import Alternative, Configurations, Price, Prices, Space
 from workflows.points import pick
 from workflows.verify import Case, Verify
@@ -66,7 +69,8 @@ class World:
     async def tool(self, request: ToolRequest) -> Outcome:
         self.called.append(request)
         await asyncio.sleep(1 if request.tool == "s/slow" else 0.25)
-        return Outcome({"long": len(str(request.arguments["word"])) > 3})
+        long = len(str(request.arguments["word"])) > 3
+        return Outcome({"long": long if request.tool != "s/other" else not long})
 
     async def model(self, request: ModelRequest) -> Outcome:
         raise AssertionError(request)
@@ -172,22 +176,82 @@ def forked() -> Workflow:
     return Workflow("w", "", tuple(nodes), FORKED.inputs)
 
 
-def test_arms_weigh_as_often_as_they_are_taken() -> None:
-    workflow = forked()
-    alternatives = {"look": {"slow": Alternative(tool="s/slow")}, "careful": STRONG, "hasty": STRONG}
-    space = Space(workflow, Configurations(alternatives, PRICES))
-    found = compiled(space, World(lambda request: request.prompt.upper()), most=12)
-    assert len(found.measured) > 1
-    for point in found.measured:
-        if point.estimated is not None:
-            assert point.estimated.latency_ms == point.latency_ms
-            assert -(-point.estimated.cost_micro_usd // 1) == point.cost_micro_usd
-    dear = [
-        p
-        for p in found.measured
-        if p.configuration == {"careful": "strong", "hasty": "strong", "look": "slow"}
-    ]
-    assert [point.latency_ms.p50 for point in dear] == [1500.0]
+def test_arms_weigh_as_often_as_they_are_taken_whatever_turns_a_run_to_the_other() -> None:
+    """Also where the step that turns it and one that it turns to are both changed."""
+    alternatives = {
+        "look": {"slow": Alternative(tool="s/slow"), "other": Alternative(tool="s/other")},
+        "careful": STRONG,
+        "hasty": STRONG,
+    }
+    space = Space(forked(), Configurations(alternatives, PRICES))
+    world = World(lambda request: request.prompt.upper())
+
+    async def compare() -> None:
+        clock = asyncio.get_running_loop().time
+        bench = Bench(CASES, world, PRICES, Budget(clock=clock), world.ask)
+        profile = Profile(space, 8)
+        profile.runs[space.own] = await bench.measure(space.workflow)
+        profile.anchors.append(space.own)
+        for step, choice in space.one_changes(space.own):
+            profile.runs[choice] = await bench.profile(space.configured(choice), step)
+        for choice in product(*(space.names(step) for step in space.steps)):
+            runs = await bench.measure(space.configured(choice))
+            measured = summary([not one.complaints for one in runs], [spent(one) for one in runs])
+            estimate = profile.estimate(choice)
+            assert estimate is not None
+            assert (choice, estimate.latency_ms) == (choice, measured.latency_ms)
+
+    run_virtually(compare())
+
+
+MANY = Space(
+    Workflow(
+        "w",
+        "",
+        (
+            ToolNode(id="look", tool="s/quick", arguments={"word": Ref("inputs.word")}),
+            OutputNode(id="out", text="{x}", values={"x": Ref("inputs.word")}),
+        ),
+        CHAIN.inputs,
+    ),
+    Configurations({"look": {name: Alternative(tool=f"s/{name}") for name in "abcd"}}, PRICES),
+)
+
+
+def test_profiles_leave_something_to_measure_with_and_nothing_is_begun_that_can_not_be_ended() -> None:
+    """Nine calls: three as it is; of six half is for profiles, which is one; the other three measure one."""
+    world = World(lambda request: "")
+    found = compiled(MANY, world, max_tool_calls=9)
+    assert len(found.unprofiled) == 3
+    assert [point.configuration for point in found.measured] == [{}, {"look": "a"}]
+    assert len(world.called) == 9
+    assert found.ended is None
+    with pytest.raises(Spent):
+        compiled(MANY, World(lambda request: ""), max_tool_calls=2)
+
+
+def test_a_changed_step_is_really_done_also_where_it_asks_the_same() -> None:
+    patient = Space(MANY.workflow, Configurations({"look": {"patient": Alternative(retries=2)}}, PRICES))
+    world = World(lambda request: "")
+    compiled(patient, world, most=1)
+    assert len(world.called) == 2 * len(CASES)
+
+
+def test_where_runs_change_something_each_begins_afresh_and_makes_every_call() -> None:
+    resets: list[int] = []
+    world = World(good_if("second"))
+
+    async def fresh() -> None:
+        resets.append(len(world.asked))
+
+    async def done() -> None:
+        clock = asyncio.get_running_loop().time
+        bench = Bench(CASES, world, PRICES, Budget(clock=clock), world.ask, fresh=fresh)
+        await compile_points(SPACE, bench, most=1, seed=0)
+
+    run_virtually(done())
+    assert resets == list(range(0, 18, 2))
+    assert len(world.asked) == 18
 
 
 def test_caps_hold_and_what_was_measured_counts() -> None:

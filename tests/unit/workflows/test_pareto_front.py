@@ -72,7 +72,7 @@ def test_few_choices_are_all_looked_at() -> None:
     assert len(estimated(few, estimate, 0)) == few.size == 64
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 999))
 def test_of_many_the_search_finds_the_ends_of_the_front_within_its_bounds(seed: int) -> None:
     many = space(9, 3)
