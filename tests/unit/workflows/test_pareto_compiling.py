@@ -82,7 +82,8 @@ class World:
 def compiled(space: Space, world: World, *, most: int = 16, **caps: int) -> Compiled:
     async def done() -> Compiled:
         budget = Budget(**caps, clock=asyncio.get_running_loop().time)
-        return await compile_points(space, Bench(CASES, world, PRICES, budget, world.ask), most=most, seed=0)
+        bench = Bench(CASES, world, space.configurations.prices, budget, world.ask)
+        return await compile_points(space, bench, most=most, seed=0)
 
     return run_virtually(done())
 
@@ -219,15 +220,29 @@ MANY = Space(
 
 
 def test_profiles_leave_something_to_measure_with_and_nothing_is_begun_that_can_not_be_ended() -> None:
-    """Nine calls: three as it is; of six half is for profiles, which is one; the other three measure one."""
+    """Eleven calls: three as it is; of eight half is for profiles, which is one; of the other five three measure one."""
     world = World(lambda request: "")
-    found = compiled(MANY, world, max_tool_calls=9)
+    found = compiled(MANY, world, max_tool_calls=11)
     assert len(found.unprofiled) == 3
     assert [point.configuration for point in found.measured] == [{}, {"look": "a"}]
     assert len(world.called) == 9
     assert found.ended is None
     with pytest.raises(Spent):
         compiled(MANY, World(lambda request: ""), max_tool_calls=2)
+
+
+def test_a_configuration_for_which_too_little_is_left_is_not_begun() -> None:
+    """Twenty calls: six as it is, three for each profile, six for one configuration; two are left."""
+    steps = ("look", "see")
+    calls = (ToolNode(id=name, tool="s/slow", arguments={"word": Ref("inputs.word")}) for name in steps)
+    workflow = Workflow("w", "", (*calls, MANY.workflow.nodes[1]), CHAIN.inputs)
+    fast = {"fast": Alternative(tool="s/fast")}
+    space = Space(workflow, Configurations(dict.fromkeys(steps, fast), Prices(tools={"s/fast": 9})))
+    world = World(lambda request: "")
+    found = compiled(space, world, max_tool_calls=20)
+    assert (len(found.measured), found.unprofiled) == (2, [])
+    assert found.ended == "what is left is too little to measure some configurations"
+    assert len(world.called) == 18
 
 
 def test_a_changed_step_is_really_done_also_where_it_asks_the_same() -> None:
@@ -277,7 +292,16 @@ def test_time_is_a_cap_too() -> None:
         assert clock() <= 1.0
         return found
 
+    async def too_late() -> None:
+        bench = Bench(
+            CASES, world, PRICES, Budget(deadline=0.0, clock=asyncio.get_running_loop().time), world.ask
+        )
+        with pytest.raises(Spent):
+            await bench.measure(CHAIN)
+
     world = World(good_if("second"))
+    run_virtually(too_late())
+    assert world.asked == []
     found = run_virtually(done())
     assert len(found.measured) == 1
     assert found.ended == "the time is over" or found.unprofiled
@@ -286,6 +310,25 @@ def test_time_is_a_cap_too() -> None:
 def test_the_same_twice() -> None:
     one, other = (compiled(SPACE, World(good_if("second"))).set_of(SPACE) for _ in range(2))
     assert one == other
+
+
+def test_accuracy_is_composed_case_by_case() -> None:
+    """Kept where each change by itself keeps it, mended where one of them does."""
+
+    def runs(verified: str) -> list[Played]:
+        return [Played(() if sign == "+" else ("wrong",), 0.0, ()) for sign in verified]
+
+    profile = Profile(SPACE, 8)
+    profile.anchors.append(SPACE.own)
+    profile.runs |= {
+        ("own", "own"): runs("++++----"),
+        ("strong", "own"): runs("++--++--"),
+        ("own", "strong"): runs("+-+-+-+-"),
+    }
+    estimates = [profile.estimate(choice) for choice in (("strong", "own"), ("strong", "strong"))]
+    assert [one.accuracy for one in estimates if one is not None] == [4 / 8, (1 + 3) / 8]
+    del profile.runs["own", "strong"]
+    assert profile.estimate(("strong", "strong")) is None
 
 
 @pytest.mark.parametrize(

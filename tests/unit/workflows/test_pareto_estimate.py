@@ -16,8 +16,8 @@ from workflows.engine import run
 from workflows.graph import MapNode, ToolNode, Workflow
 from workflows.order import Order
 from workflows.pareto.bench import Bench
-from workflows.pareto.estimate import cost, spent, summary
-from workflows.pareto.meter import Budget, Meter
+from workflows.pareto.estimate import cost, demand, makespan, spent, summary
+from workflows.pareto.meter import Budget, Made, Meter, Place
 from workflows.pareto.profile import Profile
 from workflows.pareto.space import Alternative, Configurations, Prices, Space
 from workflows.points import Estimate
@@ -72,6 +72,22 @@ def composed(workflow: Workflow, meter: Meter, slots: int) -> tuple[float, int]:
     calls = {name: [one for one in meter.made if one.at.node == name] for name in needs}
     found = cost(needs, calls, slots)
     return found.seconds, found.milli_micro_usd
+
+
+def test_items_stand_side_by_side_attempts_and_the_recovery_one_after_the_other() -> None:
+    def made(place: str, attempt: int, seconds: float) -> Made:
+        return Made(Place("n", place, attempt), seconds, 1, 0, 0)
+
+    calls = [
+        made("each.10", 1, 4.0),
+        made("policy.recovery", 1, 8.0),
+        made("each.2", 2, 2.0),
+        made("each.2", 1, 1.0),
+    ]
+    assert demand(calls) == (((1.0, 2.0), (4.0,)), ((8.0,),))
+    needs = {"n": frozenset[str](), "after": frozenset({"n"})}
+    assert makespan(needs, {"n": demand(calls), "after": (((16.0,),),)}, 2) == 4 + 8 + 16
+    assert makespan(needs, {"n": demand(calls)}, 1) == 15
 
 
 @bounded

@@ -75,10 +75,10 @@ def test_few_choices_are_all_looked_at() -> None:
 @settings(max_examples=2, deadline=None)
 @given(st.integers(0, 999))
 def test_of_many_the_search_finds_the_ends_of_the_front_within_its_bounds(seed: int) -> None:
-    many = space(9, 3)
+    many = space(8, 2)
     estimate, least = additive(many, seed)
     found = estimated(many, estimate, seed)
-    assert many.size == 4**9
+    assert many.size == 3**8
     assert len(found) <= MOST
     assert found == estimated(many, estimate, seed)
     front = [found[choice] for choice in front_of(found)]
