@@ -233,11 +233,12 @@ def test_profiles_leave_something_to_measure_with_and_nothing_is_begun_that_can_
 
 def test_a_configuration_for_which_too_little_is_left_is_not_begun() -> None:
     """Twenty calls: six as it is, three for each profile, six for one configuration; two are left."""
-    steps = ("look", "see")
-    calls = (ToolNode(id=name, tool="s/slow", arguments={"word": Ref("inputs.word")}) for name in steps)
-    workflow = Workflow("w", "", (*calls, MANY.workflow.nodes[1]), CHAIN.inputs)
+    word = {"word": Ref("inputs.word")}
+    look = ToolNode(id="look", tool="s/slow", arguments=word)
+    see = ToolNode(id="see", tool="s/slow", arguments=word, after=("look",))
+    workflow = Workflow("w", "", (look, see, MANY.workflow.nodes[1]), CHAIN.inputs)
     fast = {"fast": Alternative(tool="s/fast")}
-    space = Space(workflow, Configurations(dict.fromkeys(steps, fast), Prices(tools={"s/fast": 9})))
+    space = Space(workflow, Configurations({"look": fast, "see": fast}, Prices(tools={"s/fast": 9})))
     world = World(lambda request: "")
     found = compiled(space, world, max_tool_calls=20)
     assert (len(found.measured), found.unprofiled) == (2, [])
