@@ -73,7 +73,7 @@ async def play(workflow: Workflow, inputs: Mapping[str, object], options: RunOpt
     if options.cassette is not None:
         return await _to_its_end(workflow, inputs, Recorded(read_cassette(options.cassette)), options)
     assert options.servers is not None
-    async with live_servers(options.servers, options.cache) as servers, _chat(options.model) as chat:
+    async with live_servers(options.servers, options.cache) as servers, chat_model(options.model) as chat:
         catalog = await live_catalog(servers)
         problems = check(workflow, catalog)
         if problems:
@@ -106,7 +106,7 @@ def _journal(
 
 
 @asynccontextmanager
-async def _chat(address: ModelAddress | None) -> AsyncIterator[ChatModel | None]:
+async def chat_model(address: ModelAddress | None) -> AsyncIterator[ChatModel | None]:
     if address is None:
         yield None
         return

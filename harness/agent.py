@@ -14,6 +14,7 @@ from harness.events import EventLog, HeldLog, TurnLog
 from harness.hooks import Denied, Hooks
 from harness.memory import Effect, Memory
 from harness.model import Model, ModelError
+from harness.points import configured
 from harness.router import Command, RunWorkflow, route
 from harness.settings import Policy
 from harness.tools import Toolbox, definitions
@@ -23,6 +24,7 @@ from workflows.calling import Outcome, ToolRequest
 from workflows.compiled import compiled
 from workflows.engine import run
 from workflows.graph import Workflow
+from workflows.shipped import Configured
 
 PROMPT = """You are a careful assistant. Use the tools when they can answer better than you.
 The time is {now} UTC."""
@@ -49,10 +51,12 @@ class Agent:
         hooks: Hooks,
         policy: Policy,
         workflows: tuple[Workflow, ...],
+        points: Mapping[str, tuple[Configured, ...]],
     ) -> None:
         self._memory, self._events = memory, events
         self._model, self._toolbox = model, toolbox
-        self._hooks, self._policy, self._workflows = hooks, policy, workflows
+        self._hooks, self._policy = hooks, policy
+        self._workflows, self._points = workflows, points
         self._dispatch = Dispatch(toolbox, hooks, policy)
         self._running: dict[str, asyncio.Task[Reply]] = {}
         self._sessions = SessionLocks()
@@ -141,7 +145,7 @@ class Agent:
         self, context: TurnContext, request: TurnRequest, chosen: RunWorkflow
     ) -> Answer | None:
         """The workflow's text; None when one of its tools failed, and then the model is asked."""
-        ready = compiled(chosen.workflow)
+        ready = compiled(configured(context, chosen.workflow, self._points))
         logs = {step.id: HeldLog() for step in ready.steps}
         caller = WorkflowCaller(self._dispatch, context, chosen.workflow.name, logs)
         try:

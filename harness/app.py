@@ -23,7 +23,7 @@ from harness.model import Model
 from harness.settings import Policy, Settings
 from harness.tools import Toolbox
 from harness.turn import Message, Reply, TurnRequest
-from workflows.shipped import library
+from workflows.shipped import library, point_sets
 
 TURNS = "/v1/chat/completions"
 MAX_BODY = 1 << 20
@@ -56,6 +56,9 @@ class Inflight:
 def create_app(settings: Settings, policy: Policy, memory: Memory, events: EventLog) -> ASGIApp:
     """The service, ready to be served. The caller owns, and closes, `memory` and `events`."""
     http = gateway_client(settings.gateway_socket)
+    sets = point_sets()
+    for line in sets.ignored:
+        events.note("error", where="workflows", type="PointsError", message=line, traceback="")
     agent = Agent(
         memory=memory,
         events=events,
@@ -64,6 +67,7 @@ def create_app(settings: Settings, policy: Policy, memory: Memory, events: Event
         hooks=shipped_hooks(policy),
         policy=policy,
         workflows=library(),
+        points=sets.configured,
     )
     identity = {"epoch": settings.epoch, "digest": settings.digest, "boot_nonce": settings.boot_nonce}
 

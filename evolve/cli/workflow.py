@@ -12,6 +12,15 @@ from typing import Any
 import click
 
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
+from evolve.cli.workflow_compile import compile_command
+from evolve.cli.workflow_options import (
+    FILE,
+    cache_option,
+    catalog_option,
+    model_address,
+    model_options,
+    parallel_option,
+)
 from evolve.errors import BadInput, Refused
 from evolve.sanitize import for_page, one_line
 from evolve.workflow_files import read_inputs, read_workflow
@@ -29,20 +38,15 @@ from workflows.repairs import Repair, repairs
 from workflows.shipped import library
 from workflows.tool_search import search as search_tools
 
-FILE = click.Path(path_type=Path, dir_okay=False)
 SHORT = 100
-
-catalog_option = click.option(
-    "--catalog", "servers", type=FILE, required=True, help="File with mcpServers: where the tools are."
-)
-cache_option = click.option(
-    "--cache", type=FILE, help="Remember listings, and types of results, in this file."
-)
 
 
 @click.group(cls=Group)
 def workflow() -> None:
     """Typed tool workflows."""
+
+
+workflow.add_command(compile_command)
 
 
 @workflow.command("list")
@@ -185,10 +189,8 @@ def check(
 @click.option("--record", type=FILE, help="Keep the calls and their results in this file.")
 @click.option("--cassette", type=FILE, help="A dry run: results come from a file made with --record.")
 @click.option("--max-tool-calls", type=click.IntRange(0), help="End rather than make one more.")
-@click.option("--parallel", type=click.IntRange(1), default=8, show_default=True, help="Calls at once.")
-@click.option("--base-url", help="Of an OpenAI-compatible model for model steps, with its version.")
-@click.option("--model", help="Its name.")
-@click.option("--api-key-file", type=FILE, help="Where its key stands.")
+@parallel_option
+@model_options
 @json_option
 def run(
     file: Path,
@@ -200,15 +202,13 @@ def run(
     **options: Any,
 ) -> None:
     """Check a workflow and run it. Exit code 1 if it is wrong, or comes to no answer."""
-    from evolve.workflow_run import ModelAddress, RunOptions, play
+    from evolve.workflow_run import RunOptions, play
 
     found = read_workflow(file)
     inputs = read_inputs(found, words)
     if (options["servers"] is None) == (options["cassette"] is None):
         raise BadInput("give either --catalog, to call the tools, or --cassette, for a dry run")
-    if (base_url is None) != (model is None):
-        raise BadInput("--base-url and --model go together")
-    address = ModelAddress(base_url, model, api_key_file) if base_url and model else None
+    address = model_address(base_url, model, api_key_file)
     result = asyncio.run(play(found, inputs, RunOptions(**options, model=address)))
     _print_result(found, result, as_json)
     if result.text is None:

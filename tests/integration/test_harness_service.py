@@ -17,6 +17,9 @@ from harness_gateway_double import Json, Script, asks, gateway, says, slowly
 from harness_service import ROOT, Service, service
 from jsonschema import Draft202012Validator
 
+from workflows.codec import digest, to_json
+from workflows.shipped import library
+
 SCHEMA = json.loads((ROOT / "docs/schemas/event.schema.json").read_text())
 BUY = {"inputSchema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}
 
@@ -357,6 +360,58 @@ def test_a_shipped_workflow_answers_without_the_model_and_through_the_hooks(tmp_
         assert [kind for kind, _ in first] == ["hook", "hook", "tool_call", "tool_result", "hook"]
         assert agent.says(question.format("Mars/Base")).endswith(question.format("Mars/Base"))
         assert len(script.asked) == 1
+
+
+def test_a_shipped_workflow_runs_as_the_point_that_the_settings_ask_for(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for package in ("harness", "workflows"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    [workflow] = [one for one in library() if one.name == "world_clock"]
+    numbers = {"n": 20, "low": 0.5, "high": 1.0}
+
+    def point(name: str, accuracy: float, seconds: float, tool: str) -> Json:
+        table = json.loads(json.dumps(to_json(workflow)).replace("time/convert_time", tool))
+        table["nodes"][0]["text"] = f"{name} {{first_time}}"
+        latency = {"p50": seconds * 500, "p90": seconds * 1000}
+        costs = {"cost_micro_usd": 5, "tokens": 0, "tool_calls": 2}
+        accurate = {"value": accuracy, **numbers}
+        configuration = {"first": name}
+        return {
+            "configuration": configuration, "accuracy": accurate, "latency_ms": latency, **costs, "workflow": table
+        }  # fmt: skip
+
+    points = [
+        point("gone", 1.0, 0.1, "gone/convert_time"),
+        point("sure", 0.9, 4, "time/convert_time"),
+        point("quick", 0.7, 1.5, "time/convert_time"),
+    ]
+    library_folder = tree / "workflows" / "library"
+    table = {"v": 1, "workflow": digest(workflow), "points": points}
+    (library_folder / "world_clock.points.json").write_text(json.dumps(table))
+    (library_folder / "old.points.json").write_text(json.dumps(table | {"workflow": "sha256:0"}))
+    names = ("source_timezone", "time", "target_timezone")
+    schema = {"type": "object", "properties": {n: {"type": "string"} for n in names}, "required": list(names)}
+    answer = json.dumps({"target": {"datetime": "T"}})
+    script = Script(model, {"convert_time": ({"inputSchema": schema}, lambda _: answer)})
+    path = tmp_path / "g"
+    with (
+        gateway(path, script),
+        service(tmp_path, "harness", tree, GATEWAY_SOCKET=str(path), TOOL_SERVERS="time") as agent,
+    ):
+        question = "10:30 in Europe/Berlin is when in Asia/Tokyo and America/Lima?"
+        assert agent.says(question, request_id="a") == "sure T"
+        assert agent.says(f"/set most_seconds=2\n{question}", request_id="b") == "quick T"
+        assert agent.says(question) == "quick T"
+        settings = {"most_seconds": "9", "least_accuracy": "0.8"}
+        assert agent.says(question, settings=settings) == "sure T"
+        assert agent.turn(question, settings={"most_seconds": "soon"}).status_code == 403
+        [picked] = [e for e in events(agent, "a") if e.get("name") == "workflow_point"]
+        assert picked["reason"] == (
+            "world_clock: first=sure (accuracy 0.90, 4 s, 5 micro-USD); one of 2 points"
+        )
+        [ignored] = [e for e in events(agent) if e["kind"] == "error"]
+        assert ignored["message"].startswith("old.points.json: made for no workflow that is here")
+        assert script.asked == []
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(agent: Service) -> None:
