@@ -12,6 +12,8 @@ from workflows.graph import Literal, Workflow, calls
 from workflows.tool_search import words as stems
 from workflows.types import named_types, property_schema
 
+LINKS = frozenset({"called", "named", "titled"})
+"""Words between a thing and its name."""
 LONGEST = 6
 """Words after a colon that are a value: what is longer is an instruction."""
 COMMON = 3
@@ -37,7 +39,8 @@ class Request:
         self._common = frozenset(word for word, count in often.items() if count >= COMMON)
         self._words = frozenset(self._plain.split())
         self._pieces = self._words.union(*map(_pieces, self._words))
-        self.own = self._words - often.keys()
+        told = {stem for word in often for stem in stems(word)}
+        self.own = frozenset(word for word in self._words - often.keys() if not set(stems(word)) <= told)
 
     @property
     def candidates(self) -> list[object]:
@@ -48,6 +51,7 @@ class Request:
             for found in _TOKEN.finditer(self.text)
             if found[0].lower() in self.own
             and stems(found[0])
+            and found[0].lower() not in LINKS
             and not re.search(r"(^|[.:;!?])\s*$", self.text[: found.start()])
         ]
         values = {repr(value): value for value in (*self.values, *plain)}.values()
@@ -61,6 +65,11 @@ class Request:
             for name, value in pairwise(found)
             if names and stems(name)[-1:] == list(names[-1:]) and value[0].isalnum()
         ]
+
+    def before(self, place: int) -> list[str]:
+        """The stems of the words that stand before, the last first, dull and linking ones as they are."""
+        words = [word.lower() for word in re.findall(r"\w+", self.text[:place])]
+        return [(stems(word) or [word])[0] for word in reversed(words) if word not in LINKS]
 
     def place(self, value: object) -> int:
         """Where it stands, as a word of its own; -1: nowhere."""

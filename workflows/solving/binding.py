@@ -20,12 +20,14 @@ from workflows.types import Schema, allowed, property_schema
 
 CLEAR = 0.4
 """By so much the likeliest field has to be ahead of the next, not to be a guess."""
-NEAR, CALLED, USED = 3, 1.0, 0.6
+NEAR, CALLED, USED, LITTLE = 3, 1.0, 0.9, 0.1
 """Words before a value in a request that tell what it is; the last of them names it; what is taken already counts less."""
 PATHS = frozenset(words("path file source destination uri directory folder"))
 TOWARDS = {"source": "from", "target": "to", "destination": "to"}
 """What a request says before a value that is called so."""
 MOST_FIELDS = 4
+SHORT = 4
+"""Letters of a word that is another one cut short: `repo`."""
 SAID, MEANT, GUESSED, MADE_UP = 3, 2, 1, 0
 """Ranks: a literal that is said, or a reference that leads somewhere; made from one that nearly does; from what is left;
 nobody knows from what."""
@@ -192,16 +194,15 @@ class Binder:
             if fitting is None or place < 0:
                 continue
             used = bool(self._used & {key(value), key(fitting)})
-            before = [
-                set(words(word)) or {word} for word in re.findall(r"\w+", request.text[:place])[-NEAR:]
-            ][::-1]
-            near = [bool(word & about) for word in before]
+            before = request.before(place)[:NEAR]
+            near = [any(_alike(word, other) for other in about) for word in before]
             score = CALLED if near[:1] == [True] else CALLED / 2 if any(near) else 0.0
-            score += 0.1 * any(word & more for word in before) + CALLED * ("enum" in wanted)
+            score += LITTLE * (sum(near) + any(word in more for word in before) + (value in request.marked))
+            score += CALLED * ("enum" in wanted)
             if not used or score >= CALLED:
                 distance = min((abs(place - other) for other in own), default=place)
-                found.append((score - USED * used, -distance, fitting))
-        for score, _, fitting in sorted(found, key=lambda one: (-one[0], -one[1], key(one[2]))):
+                found.append((used, score - USED * used, -distance, fitting))
+        for _, score, _, fitting in sorted(found, key=lambda one: (one[0], -one[1], -one[2], key(one[3]))):
             yield score, fitting
 
     def _results(self, reader: Chosen, wanted: Schema) -> Iterator[tuple[tuple[float, ...], str]]:
@@ -212,6 +213,13 @@ class Binder:
             for field in fields(self._chain.given(step), wanted, self._request.text)[:MOST_FIELDS]:
                 rank = (float(step.changes), float(taken), -round(field.score, 2), float(-index))
                 yield rank, written(step, field.path)
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same, or one of them cut short."""
+    return one == other or (
+        min(len(one), len(other)) >= SHORT and (one.startswith(other) or other.startswith(one))
+    )
 
 
 def _listed(wanted: Schema, request: Request) -> list[Any]:
