@@ -67,9 +67,15 @@ class Request:
         ]
 
     def before(self, place: int) -> list[str]:
-        """The stems of the words that stand before, the last first, dull and linking ones as they are."""
-        words = [word.lower() for word in re.findall(r"\w+", self.text[:place])]
-        return [(stems(word) or [word])[0] for word in reversed(words) if word not in LINKS]
+        """The stems of the words that stand before, the last first, back to another value; dull words as they are, without
+        those that link."""
+        found = []
+        for word in reversed(_TOKEN.findall(self.text[:place])):
+            if word.lower() in self.own or word in self.marked:
+                break
+            if word.lower() not in LINKS:
+                found.append((stems(word) or [word.lower()])[0])
+        return found
 
     def place(self, value: object) -> int:
         """Where it stands, as a word of its own; -1: nowhere."""

@@ -13,10 +13,11 @@ from workflows.catalog import Catalog
 from workflows.grounding import Request
 from workflows.solving.align import Column, align, said_values
 from workflows.solving.answer import answer
-from workflows.solving.binding import Binder, Refused, key
+from workflows.solving.binding import Binder, Refused
 from workflows.solving.chosen import Chain, Chosen
 from workflows.solving.drafts import Draft, DraftStep, all_slots
 from workflows.solving.placeholders import slot_of
+from workflows.solving.values import key
 from workflows.tool_search import relevance_by_clause, words
 
 ABOUT = 0.65

@@ -1,6 +1,5 @@
 """What each step takes: what most drafts say, of what can be meant; else what the request and the results offer."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,24 +9,19 @@ from workflows.catalog import ToolSpec
 from workflows.graph import Call, Literal, Ref
 from workflows.grounding import Request
 from workflows.plan import REFERENCE
-from workflows.repairs import conversions, swap
-from workflows.schemas import UNREADABLE, validator
+from workflows.repairs import swap
 from workflows.solving.chosen import Chain, Chosen, written
 from workflows.solving.fields import Field, fields
+from workflows.solving.naming import CALLED, Named, named
 from workflows.solving.placeholders import WHOLE, Slot, slot_of
+from workflows.solving.values import fitting, key
 from workflows.tool_search import words
-from workflows.types import Schema, allowed, property_schema
+from workflows.types import Schema, property_schema
 
 CLEAR = 0.4
 """By so much the likeliest field has to be ahead of the next, not to be a guess."""
-NEAR, CALLED, USED, LITTLE = 3, 1.0, 0.9, 0.1
-"""Words before a value in a request that tell what it is; the last of them names it; what is taken already counts less."""
 PATHS = frozenset(words("path file source destination uri directory folder"))
-TOWARDS = {"source": "from", "target": "to", "destination": "to"}
-"""What a request says before a value that is called so."""
 MOST_FIELDS = 4
-SHORT = 4
-"""Letters of a word that is another one cut short: `repo`."""
 SAID, MEANT, GUESSED, MADE_UP = 3, 2, 1, 0
 """Ranks: a literal that is said, or a reference that leads somewhere; made from one that nearly does; from what is left;
 nobody knows from what."""
@@ -52,35 +46,52 @@ class Binder:
         """References and values that some step takes."""
         self._same: dict[tuple[str, str], tuple[str, Any]] = {}
         """By server and name: what another tool's argument of that name is."""
+        self._made: set[tuple[str, str]] = set()
+        """Step and name of what was guessed."""
 
     def bind(self) -> dict[str, Bound]:
-        """By step. First what is said, so that what is guessed can be what is left."""
+        """By step. First what is said, then paths, so that what is guessed of the others can be what is left."""
         said = {step.id: self._said(step, step.spec) for step in self._chain.steps if step.spec is not None}
         for step in self._chain.steps:
             for name, best in said.get(step.id, {}).items():
                 if best is not None and best.rank > MADE_UP:
                     self._used.add(key(best.value))
                     self._same.setdefault((step.tool.partition("/")[0], name), (step.tool, best.value))
+        for paths in (True, False):
+            for step in self._chain.steps:
+                if step.spec is not None:
+                    self._complete(step, step.spec, said[step.id], paths)
         return {step.id: self._bound(step, said.get(step.id, {})) for step in self._chain.steps}
+
+    def _complete(self, step: Chosen, spec: ToolSpec, said: dict[str, Value | None], paths: bool) -> None:
+        """What is required and nobody says is guessed."""
+        for name in spec.required:
+            value = said.get(name)
+            if _takes_path(name) != paths or (value is not None and value.rank >= MEANT):
+                continue
+            here = {other: one.value for other, one in said.items() if one is not None and other != name}
+            guess = self._guessed(step, name, spec, here)
+            said[name] = max(filter(None, (value, guess)), key=lambda one: one.rank, default=None)
+            self._made.add((step.id, name))
+            if (made := said[name]) is not None:
+                self._used.add(key(made.value))
 
     def _bound(self, step: Chosen, said: Mapping[str, Value | None]) -> Bound:
         if step.spec is None:
             return Bound(dict(next(iter(step.column.cells.values())).arguments), frozenset(), ())
-        found, guessed, doubts = dict[str, Any](), set[str](), list[str]()
-        for name in dict.fromkeys([*said, *step.spec.required]):
-            value, required = said.get(name), name in step.spec.required
-            if required and (value is None or value.rank < MEANT):
-                guess = self._guessed(step, name, step.spec, found)
-                value = max(filter(None, (value, guess)), key=lambda one: one.rank, default=None)
-                guessed.add(name)
-            if value is None or (value.rank == MADE_UP and not required):
-                continue
-            found[name] = value.value
-            self._used.add(key(value.value))
-            if value.rank < MEANT:
-                doubts.append(f"{step.id}.{name}: nobody says it")
-        doubts += [f"{step.id}.{name}: nobody says it" for name in step.spec.required if name not in found]
-        return Bound(found, frozenset(guessed), tuple(doubts))
+        required = step.spec.required
+        kept = {
+            name: value
+            for name, value in said.items()
+            if value is not None and (value.rank > MADE_UP or name in required)
+        }
+        unsure = [name for name in required if name not in kept]
+        unsure += [name for name, value in kept.items() if value.rank < MEANT]
+        return Bound(
+            {name: value.value for name, value in kept.items()},
+            frozenset(name for name in kept if (step.id, name) in self._made),
+            tuple(f"{step.id}.{name}: nobody says it" for name in unsure),
+        )
 
     # what the drafts say
 
@@ -100,12 +111,8 @@ class Binder:
         slot = slot_of(value)
         if slot is not None:
             return self._referred(slot, number, step, schema) or Value(value, MADE_UP)
-        fitting = _fitting(value, schema)
-        return (
-            Value(value, MADE_UP)
-            if fitting is None or not self._request.says(value)
-            else Value(fitting, SAID)
-        )
+        ready = fitting(value, schema)
+        return Value(value, MADE_UP) if ready is None or not self._request.says(value) else Value(ready, SAID)
 
     def _referred(self, slot: Slot, number: int, reader: Chosen, wanted: Schema) -> Value | None:
         source = self._chain.named(slot.source, number)
@@ -143,19 +150,18 @@ class Binder:
         that name with another tool; a path for a path; a result that nobody takes yet; a value that is left."""
         if "default" in wanted:
             yield Value(wanted["default"], MEANT)
-        path = bool(PATHS & set(words(name)))
-        named = list(self._named(step, name, wanted, path))
-        yield from (Value(value, MEANT) for score, value in named if score >= CALLED)
+        path, called = _takes_path(name), self._named(step, name, wanted, here)
+        yield from (Value(one.value, MEANT) for one in called if one.score >= CALLED)
         others = [
             one for one in self._misplaced(step, wanted) if key(one.value) not in map(key, here.values())
         ]
         suited = [one for one in others if _is_path(one.value) == path]
         yield from (one._replace(rank=MEANT if len(suited) == 1 else GUESSED) for one in suited)
         tool, value = self._same.get((step.tool.partition("/")[0], name), (step.tool, None))
-        if tool != step.tool and _fitting(value, wanted) is not None:
+        if tool != step.tool and fitting(value, wanted) is not None:
             yield Value(value, MEANT)
         if path:
-            yield from (Value(value, GUESSED) for _, value in named if _is_path(value))
+            yield from (Value(one.value, GUESSED) for one in called if not one.used and _is_path(one.value))
         results = sorted(self._results(step, wanted), key=lambda one: one[0])
         clear = len(results) == 1 or (bool(results) and results[0][0][:3] < results[1][0][:3])
         ways = [
@@ -163,7 +169,7 @@ class Binder:
         ]
         looked = sum(not rank[0] for rank, _ in results)
         yield from ways[:looked]
-        yield from (Value(value, GUESSED) for _, value in named)
+        yield from (Value(one.value, GUESSED) for one in called)
         yield from ways[looked:]
 
     def _misplaced(self, step: Chosen, wanted: Schema) -> Iterator[Value]:
@@ -174,36 +180,14 @@ class Binder:
                 if found.rank > MADE_UP:
                     yield found
 
-    def _named(self, step: Chosen, name: str, wanted: Schema, path: bool) -> Iterator[tuple[float, Any]]:
-        """Values, and how far the words before them are the argument's, or, of a path, the tool's; the best first. Of equal
-        ones that which stands nearest to what the step is said to take."""
-        about = set(words(name)) | {TOWARDS[word] for word in words(name) if word in TOWARDS}
-        if path:
-            about |= set(words(step.tool.partition("/")[2])[-1:])
-        more = about | set(words(f"{wanted.get('description', '')}"))
-        request = self._request
-        own = [
-            place
-            for told in step.column.tells.values()
-            for value in told
-            if (place := request.place(value)) >= 0
-        ]
-        found = []
-        for value in (*_listed(wanted, request), *request.after(words(name)), *request.candidates):
-            fitting, place = _fitting(value, wanted), request.place(value)
-            if fitting is None or place < 0:
-                continue
-            used = bool(self._used & {key(value), key(fitting)})
-            before = request.before(place)[:NEAR]
-            near = [any(_alike(word, other) for other in about) for word in before]
-            score = CALLED if near[:1] == [True] else CALLED / 2 if any(near) else 0.0
-            score += LITTLE * (sum(near) + any(word in more for word in before) + (value in request.marked))
-            score += CALLED * ("enum" in wanted)
-            if not used or score >= CALLED:
-                distance = min((abs(place - other) for other in own), default=place)
-                found.append((used, score - USED * used, -distance, fitting))
-        for _, score, _, fitting in sorted(found, key=lambda one: (one[0], -one[1], -one[2], key(one[3]))):
-            yield score, fitting
+    def _named(self, step: Chosen, name: str, wanted: Schema, here: Mapping[str, Any]) -> list[Named]:
+        """A path may be called by what the tool's name ends with, too."""
+        told = {value for values in step.column.tells.values() for value in values} | {
+            str(one) for one in here.values()
+        }
+        places = [place for value in told if (place := self._request.place(value)) >= 0]
+        thing = (words(step.tool.partition("/")[2]) or [""])[-1] if _takes_path(name) else ""
+        return named(name, thing, wanted, self._request, frozenset(self._used), places)
 
     def _results(self, reader: Chosen, wanted: Schema) -> Iterator[tuple[tuple[float, ...], str]]:
         """Of the steps before, with a rank: lookups first, then what nobody takes, then by field, then the nearest."""
@@ -215,22 +199,8 @@ class Binder:
                 yield rank, written(step, field.path)
 
 
-def _alike(one: str, other: str) -> bool:
-    """The same, or one of them cut short."""
-    return one == other or (
-        min(len(one), len(other)) >= SHORT and (one.startswith(other) or other.startswith(one))
-    )
-
-
-def _listed(wanted: Schema, request: Request) -> list[Any]:
-    """Values of a list of values that the request says."""
-    values = wanted.get("enum")
-    held = values if isinstance(values, list) else []
-    return [value for value in held if isinstance(value, str) and request.place(value) >= 0]
-
-
-def key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+def _takes_path(name: str) -> bool:
+    return bool(PATHS & set(words(name)))
 
 
 def _is_path(value: Any) -> bool:
@@ -247,14 +217,3 @@ def _clear(near: list[Field]) -> bool:
 def _argument(value: Any) -> Ref | Literal:
     found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
     return Ref(found[1]) if found else Literal(value)
-
-
-def _fitting(value: Any, schema: Schema) -> Any:
-    """The value, or what it is as another type, that the schema takes; None if there is none."""
-    try:
-        ready = validator(schema)
-        return next(
-            (one for one in (value, *conversions(value, allowed(schema))) if ready.is_valid(one)), None
-        )
-    except UNREADABLE:
-        return value

@@ -23,9 +23,10 @@ from workflows.plan import PlanError, from_plan
 from workflows.planner import SCHEMA, Failure, messages, shown_tools
 from workflows.record import WorkflowResult
 from workflows.solving.agree import agree
-from workflows.solving.binding import Refused, key
+from workflows.solving.binding import Refused
 from workflows.solving.coverage import undone, unused
 from workflows.solving.drafts import Draft, read_draft
+from workflows.solving.values import key
 
 TOOLS = 6
 """Shown at a time: few, for a request is about a few, and each costs in every question."""
