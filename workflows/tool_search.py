@@ -17,7 +17,7 @@ MOST_WORDS = 400
 """Of a description that are looked at, each once: nobody gets found by writing a book, or a word again and again."""
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_CLAUSE = re.compile(r"[.,;:?!](?:\s|$)|\b(?:and|then)\b")
+_CLAUSE = re.compile(r"[.,;?!](?:\s|$)|\b(?:and|then)\b")
 _DULL = re.compile(
     "an?|and|are|as|at|be|by|can|for|from|if|in|into|is|its?|of|on|or|that|the|this|to|with|you"
 )

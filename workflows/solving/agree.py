@@ -16,6 +16,7 @@ from workflows.solving.answer import answer
 from workflows.solving.binding import Binder, Refused
 from workflows.solving.chosen import Chain, Chosen
 from workflows.solving.drafts import Draft, DraftStep, all_slots
+from workflows.solving.hints import hinted
 from workflows.solving.placeholders import slot_of
 from workflows.solving.values import key
 from workflows.tool_search import relevance_by_clause, words
@@ -38,7 +39,11 @@ def agree(
 ) -> Agreed:
     """There has to be at least one draft. `refused`: arguments with which a tool failed, that nobody said."""
     based = [_based(_known_tools(draft, catalog), request) for draft in drafts]
+    hints: tuple[str, ...] = ()
+    if len(drafts) == 1:
+        based[0], hints = hinted(based[0], catalog, request)
     steps, doubts = _steps(based, catalog, request)
+    doubts += hints
     if not any(step.arguments for draft in based for step in draft.steps):
         doubts.append("no draft tells what its steps take")
     if len(drafts) == 1 and len(based[0].steps) < len(drafts[0].steps):

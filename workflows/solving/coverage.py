@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from workflows.catalog import Catalog
 from workflows.graph import Literal, Workflow, calls
@@ -26,12 +26,17 @@ def unused(workflow: Workflow, request: Request) -> list[object]:
     return [value for value in request.marked if str(value).lower() not in held]
 
 
-def undone(workflow: Workflow, catalog: Catalog, request: Request) -> Iterator[str]:
+def undone(workflow: Workflow, catalog: Catalog, request: Request) -> list[str]:
     """Parts of the request that a tool is about which the workflow does not call, and no tool that it calls."""
-    decided = DECIDED * math.log(1 + len(catalog))
+    return [clause for clause, _ in undone_by(workflow.tools, catalog, request)]
+
+
+def undone_by(tools: Iterable[str], catalog: Catalog, request: Request) -> Iterator[tuple[str, str]]:
+    """These parts, each with the tool that it is about."""
+    called, decided = set(tools), DECIDED * math.log(1 + len(catalog))
     for clause in clauses(request.text):
         about = relevance(catalog, clause)
-        best = max(about.values(), default=0.0)
-        here = max((about.get(tool, 0.0) for tool in workflow.tools), default=0.0)
-        if best >= decided and here < best * ABOUT:
-            yield clause.strip()
+        best = max(about, key=lambda key: (about[key], key), default="")
+        here = max((about.get(tool, 0.0) for tool in called), default=0.0)
+        if best and about[best] >= decided and here < about[best] * ABOUT:
+            yield clause.strip(), best

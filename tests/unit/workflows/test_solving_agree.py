@@ -130,5 +130,5 @@ def test_what_a_request_asks_for_and_nobody_does() -> None:
     request = Request("Read the text of a.txt and shout the message: hello there", TOOLS)
     less = from_plan({"steps": COPIED["steps"][:1], "answer": ""})
     assert unused(less, request) == ["hello there"]
-    assert list(undone(less, TOOLS, request)) == ["shout the message"]
+    assert list(undone(less, TOOLS, request)) == ["shout the message: hello there"]
     assert list(undone(from_plan(COPIED), TOOLS, Request(COPY, TOOLS))) == []
