@@ -66,7 +66,7 @@ def judge(turn: Turn, rules: Sequence[LoadedRule] = ()) -> Judgement:
     signals = [
         *_exceptions(turn),
         *_timeouts(turn),
-        *_tool_errors(turn),
+        *(list(_tool_errors(turn)) or _workflows(turn)),
         *_rules(turn, rules, broken),
         *_flags(turn),
     ]
@@ -113,6 +113,20 @@ def _tool_errors(turn: Turn) -> Iterator[Signal]:
             yield _signal(
                 "tool_error", str(call["target"]), f"{call['target']} failed ({why}), the service hid it"
             )
+
+
+def _workflows(turn: Turn) -> Iterator[Signal]:
+    """Steps that failed without a tool's word, as of a call that could not be put together, where no workflow of the turn
+    gave the answer."""
+    told = [event for event in turn["events"] if event.get("kind") == "workflow"]
+    if any(event.get("answered") for event in told):
+        return
+    for event in told:
+        for step in event["steps"]:
+            if step["state"] == "failed":
+                what = f"step {step['id']} of the workflow {event['name']} failed"
+                tool = step.get("tool") or str(event["name"])
+                yield _signal("tool_error", tool, f"{what}: {step.get('error', '')}")
 
 
 def _call_error(call: Mapping[str, Any]) -> str:

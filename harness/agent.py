@@ -1,26 +1,28 @@
-"""The turn: route, hooks, model calls, tool calls, reply. A request id once; a session's turns one by one."""
+"""The turn: route, hooks, plan, model calls, tool calls, reply. A request id once; a session's turns one by one."""
 
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from harness.calls import WorkflowCaller
 from harness.dispatch import Dispatch
-from harness.events import EventLog, HeldLog, TurnLog
+from harness.events import EventLog, HeldLog, TurnLog, release_all
+from harness.facts import workflow_facts
 from harness.hooks import Denied, Hooks
+from harness.locks import SessionLocks
 from harness.memory import Effect, Memory
 from harness.model import Model, ModelError
 from harness.points import configured
 from harness.router import Command, RunWorkflow, route
 from harness.settings import Policy
 from harness.tools import Toolbox, definitions
-from harness.turn import Message, ModelReply, ModelRequest, Reply, ToolCall, TurnContext, TurnRequest
-from workflows.calling import ModelRequest as WorkflowAsk
-from workflows.calling import Outcome, ToolRequest
+from harness.turn import Message, ModelReply, ModelRequest, Reply, TurnContext, TurnRequest
+from workflows.catalog import catalog
 from workflows.compiled import compiled
 from workflows.engine import run
 from workflows.graph import Workflow
@@ -38,6 +40,15 @@ class Answer(NamedTuple):
     finish_reason: str = "stop"
     note: str | None = None
     """To be remembered for the rest of the session."""
+
+
+class Before(NamedTuple):
+    """What of a turn came before its conversation."""
+
+    asked: int = 0
+    """Questions to the model."""
+    messages: tuple[Message, ...] = ()
+    """Calls that were made, and their results."""
 
 
 class Agent:
@@ -132,37 +143,72 @@ class Agent:
         context.catalog = await self._toolbox.discover(context)
         chosen = route(context, request, self._workflows)
         answer: Answer | None = None
+        before = Before()
         if isinstance(chosen, Command):
             answer = Answer(chosen.text, (), note=chosen.note)
         elif isinstance(chosen, RunWorkflow):
-            answer = await self._run_workflow(context, request, chosen)
+            answer, before = await self._run_workflow(context, request, chosen)
+        if answer is None and not before.messages and self._plans(context):
+            answer, before = await self._plan(context, request)
         if answer is None:
-            answer = await self._converse(context, request)
+            answer = await self._converse(context, request, before)
         text = self._hooks.after_turn.apply(context, answer.text)
         return answer._replace(text=text)
 
     async def _run_workflow(
         self, context: TurnContext, request: TurnRequest, chosen: RunWorkflow
-    ) -> Answer | None:
-        """The workflow's text; None when one of its tools failed, and then the model is asked."""
-        ready = compiled(configured(context, chosen.workflow, self._points))
+    ) -> tuple[Answer | None, Before]:
+        """The workflow's text; None when one of its tools failed, and then the model is asked, which hears of it if
+        something is done already."""
+        workflow = configured(context, chosen.workflow, self._points)
+        ready = compiled(workflow)
         logs = {step.id: HeldLog() for step in ready.steps}
-        caller = WorkflowCaller(self._dispatch, context, chosen.workflow.name, logs)
+        caller = WorkflowCaller(self._dispatch, context, workflow.name, logs)
         try:
             result = await run(ready, chosen.inputs, caller, limit=self._policy.limits.parallel_tools)
         finally:
             for held in logs.values():
                 held.release(context.log)
-        if result.text is None:
-            return None
-        return Answer(result.text, (*request.messages, {"role": "assistant", "content": result.text}))
+        answered = result.text is not None
+        facts = workflow_facts(workflow, "shipped", result, answered=answered)
+        context.log.emit("workflow", **facts)
+        if result.text is not None:
+            return workflow_answer(request, result.text), Before()
+        return None, Before(0, caller.messages()) if close(context, caller) else Before()
 
-    async def _converse(self, context: TurnContext, request: TurnRequest) -> Answer:
+    def _plans(self, context: TurnContext) -> bool:
+        """Whether the session, or else the operator, wants it, and there is something to plan with."""
+        unset = "on" if self._policy.planning.on else "off"
+        return context.settings.get("planning", unset) == "on" and len(context.catalog) > 0
+
+    async def _plan(self, context: TurnContext, request: TurnRequest) -> tuple[Answer | None, Before]:
+        """The answer of a workflow that was planned for this turn; else what the conversation has to know of it."""
+        from harness.planning import planned  # costs a start, and most services never plan
+
+        logs: defaultdict[str, HeldLog] = defaultdict(HeldLog)
+        caller = WorkflowCaller(self._dispatch, context, "plan", logs)
+
+        async def ask(index: int, question: ModelRequest) -> ModelReply:
+            release_all(logs, context.log)
+            return await self._ask_model(context, index, question)
+
+        try:
+            found = await planned(request.text, ask, context.catalog, caller, self._policy)
+        finally:
+            release_all(logs, context.log)
+        for facts in found.facts:
+            context.log.emit("workflow", **facts)
+        if found.text is not None:
+            return workflow_answer(request, found.text), Before()
+        close(context, caller)
+        return None, Before(found.asked, caller.messages())
+
+    async def _converse(self, context: TurnContext, request: TurnRequest, before: Before) -> Answer:
         """Ask the model; make the tool calls that it asks for; tell it; until it answers."""
         known = self._memory.history(request.session, self._policy.limits.history_turns)
-        new = list(new_messages(known, request.messages))
+        new = [*new_messages(known, request.messages), *before.messages]
         tools = definitions(context.catalog)
-        for index in range(self._policy.limits.rounds):
+        for index in range(before.asked, before.asked + self._policy.limits.rounds):
             messages = (system_message(context), *known, *new)
             reply = await self._ask_model(context, index, ModelRequest(messages, tools))
             new.append(reply.message)
@@ -207,49 +253,16 @@ class Agent:
         )
 
 
-class WorkflowCaller:
-    """A workflow's calls, through the same hooks, limits and events as the model's; each step's events are held back,
-    so that their order does not tell who was faster."""
-
-    def __init__(
-        self, dispatch: Dispatch, context: TurnContext, name: str, logs: Mapping[str, HeldLog]
-    ) -> None:
-        self._dispatch, self._context, self._name, self._logs = dispatch, context, name, logs
-
-    async def tool(self, request: ToolRequest) -> Outcome:
-        server, _, tool = request.tool.partition("/")
-        words = [self._name, request.node, *([request.place] if request.place else [])]
-        words += [str(request.attempt)] if request.attempt > 1 else []
-        wanted = ToolCall("_".join(words), server, tool, request.arguments)
-        [result] = await self._dispatch.run(replace(self._context, log=self._logs[request.node]), [wanted])
-        return Outcome(result.value, result.content if result.is_error else None)
-
-    async def model(self, request: WorkflowAsk) -> Outcome:
-        return Outcome(None, "shipped workflows ask no model")
-
-    def repeatable(self, tool: str) -> bool:
-        return False
+def close(context: TurnContext, caller: WorkflowCaller) -> bool:
+    """Take the tools away with which the workflows of this turn did, or may have done, what must not be done twice.
+    Whether there are any."""
+    done = caller.done()
+    context.catalog = catalog(spec for spec in context.catalog if spec.key not in done)
+    return bool(done)
 
 
-class SessionLocks:
-    """A lock a session, first come first served; gone when nobody holds or wants it."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def holding(self, session: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(session, (asyncio.Lock(), 0))
-        self._locks[session] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            users = self._locks[session][1] - 1
-            if users:
-                self._locks[session] = (lock, users)
-            else:
-                del self._locks[session]
+def workflow_answer(request: TurnRequest, text: str) -> Answer:
+    return Answer(text, (*request.messages, {"role": "assistant", "content": text}))
 
 
 def system_message(context: TurnContext) -> Message:

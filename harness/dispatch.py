@@ -86,7 +86,7 @@ class Dispatch:
         """One call; again if the way to an idempotent tool failed."""
         started = time.monotonic()
         limit = self._policy.tools.timeout(call.key)
-        attempts = 1 + (self._policy.tools.retries if self._may_repeat(context, call) else 0)
+        attempts = 1 + (self._policy.tools.retries if self.may_repeat(context, call.key) else 0)
         reason = ""
         for attempt in range(1, attempts + 1):
             try:
@@ -98,11 +98,13 @@ class Dispatch:
                 reason = str(error)
             else:
                 return _result(call, answer.content, answer.is_error, started, attempt, answer.value)
-        return _result(call, f"The tool failed: {reason}.", True, started, attempts)
+        failed = _result(call, f"The tool failed: {reason}.", True, started, attempts)
+        return failed._replace(uncertain=True)
 
-    def _may_repeat(self, context: TurnContext, call: ToolCall) -> bool:
-        spec = context.catalog.get(call.key)
-        return self._policy.tools.is_idempotent(call.key) or (spec is not None and spec.idempotent)
+    def may_repeat(self, context: TurnContext, tool: str) -> bool:
+        """Calling it twice does no more than calling it once, as the operator or its server says."""
+        spec = context.catalog.get(tool)
+        return self._policy.tools.is_idempotent(tool) or (spec is not None and spec.idempotent)
 
 
 def refusal(denied: Denied) -> str:

@@ -91,6 +91,7 @@ class Guards:
 
     def tell_settings(self, context: TurnContext, request: ModelRequest) -> Decision[ModelRequest]:
         """A system message for this call alone: the conversation does not keep it."""
+        context = replace(context, settings=self._for_the_model(context.settings))
         if not context.settings:
             return ALLOW
         lines = [f"- {self._describe(name)}: {value}" for name, value in sorted(context.settings.items())]
@@ -98,8 +99,13 @@ class Guards:
         return Change(told, f"told {len(lines)} settings")
 
     def _describe(self, name: str) -> str:
-        description = self._settings.get(name, {}).get("description")
-        return f"{name} ({description})" if description else name
+        return f"{name} ({self._settings[name]['description']})"
+
+    def _for_the_model(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """One without a description is for the service alone."""
+        return {
+            name: value for name, value in settings.items() if self._settings.get(name, {}).get("description")
+        }
 
     def redact(self, context: TurnContext, reply: ModelReply) -> Decision[ModelReply]:
         content, found = reply.content or "", []

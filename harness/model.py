@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from harness.turn import ModelReply, ModelRequest, ToolAsk, Usage
+from harness.turn import AnswerForm, ModelReply, ModelRequest, ToolAsk, Usage
 
 
 class ModelError(Exception):
@@ -22,6 +22,8 @@ class Model:
         body: dict[str, Any] = {"model": self.name, "messages": list(request.messages)}
         if request.tools:
             body["tools"] = list(request.tools)
+        if request.form:
+            body |= _fields(request.form)
         try:
             response = await self._http.post(
                 "/v1/chat/completions", json=body, headers={"x-request-id": request_id}
@@ -34,6 +36,16 @@ class Model:
             return parse(response.json())
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ModelError(f"no chat completion: {error!r}") from error
+
+
+def _fields(form: AnswerForm) -> dict[str, Any]:
+    fields: dict[str, Any] = {"max_tokens": form.max_tokens, "temperature": 0.0}
+    if form.seed is not None:
+        fields["seed"] = form.seed
+    if form.schema is not None:
+        schema = {"name": "answer", "schema": form.schema, "strict": True}
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return fields
 
 
 def parse(body: Any) -> ModelReply:

@@ -40,6 +40,24 @@ class Limits(NamedTuple):
     history_turns: int = 20
 
 
+class Planning(NamedTuple):
+    """Whether a turn that no shipped workflow fits is planned before the model is asked, and what that may cost."""
+
+    on: bool = False
+    """Where the session does not say otherwise (`/set planning=on`)."""
+    drafts: int = 8
+    """Questions to the planner in one turn."""
+    tokens: int = 10_000
+    """Of all drafts; what they come to is run when it is reached."""
+    tool_calls: int = 30
+    runs: int = 4
+    """Of plans, where one that failed has changed nothing."""
+    doubted_writes: bool = False
+    """Whether a plan that changes something is run although there are doubts about it."""
+    seconds: float = 25.0
+    """No draft is waited for longer; what there is, is run."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolPolicy:
     """Patterns are shell globs over `server/tool`."""
@@ -69,10 +87,12 @@ class ToolPolicy:
 class Policy:
     limits: Limits = field(default_factory=Limits)
     tools: ToolPolicy = field(default_factory=ToolPolicy)
+    planning: Planning = field(default_factory=Planning)
     redact: Mapping[str, str] = field(default_factory=dict)
     """Name -> regular expression of what no answer may contain."""
     session_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """What a session may set: name -> JSON Schema of the value, with a `description` for the model."""
+    """What a session may set: name -> JSON Schema of the value. The model is told of one that has a `description`; one
+    without is for the service alone."""
 
 
 def matches(tool: str, patterns: tuple[str, ...]) -> bool:
@@ -105,8 +125,8 @@ def read_policy(path: Path = POLICY_FILE) -> Policy:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         tools = {key: _frozen(value) for key, value in table.pop("tools", {}).items()}
-        limits = table.pop("limits", {})
-        return Policy(limits=Limits(**limits), tools=ToolPolicy(**tools), **table)
+        limits, planning = table.pop("limits", {}), table.pop("planning", {})
+        return Policy(Limits(**limits), ToolPolicy(**tools), Planning(**planning), **table)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path.name}: {error}") from None
 

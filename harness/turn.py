@@ -1,5 +1,6 @@
 """The values that travel through a turn."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -68,9 +69,19 @@ class TurnContext:
     usage: Usage = field(default_factory=Usage)
 
 
+class AnswerForm(NamedTuple):
+    """What an answer has to look like, where that matters."""
+
+    schema: Mapping[str, object] | None
+    """JSON Schema that the server is asked to hold it to."""
+    max_tokens: int
+    seed: int | None
+
+
 class ModelRequest(NamedTuple):
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
+    form: AnswerForm | None = None
 
 
 class ToolAsk(NamedTuple):
@@ -124,6 +135,8 @@ class ToolResult(NamedTuple):
     ms: float = 0.0
     attempts: int = 1
     """0: the call never left."""
+    uncertain: bool = False
+    """It is not known whether the tool did anything: its answer never came."""
 
     @property
     def message(self) -> Message:

@@ -16,6 +16,8 @@ from trial.report import Arm, Check, Trial
 _OF_CALLS = {"model": {"model_call", "model_reply"}, "tool": {"tool_call", "tool_result"}}
 """A candidate may do without a call; one that the gateway saw is logged."""
 _OF_FAILURES = ("error",)
+_OF_WAYS = ("workflow",)
+"""A turn may come to its answer another way."""
 _SIGNIFICANCE = 0.01
 _ALWAYS = 5
 """Replies that must have said the same before it counts as what a client may rely on."""
@@ -49,7 +51,7 @@ def coverage_lost(baseline: Observation, candidate: Observation) -> list[str]:
     late = baseline.hooks_before & (candidate.hooks - candidate.hooks_before)
     lost += [f"hook {name} ({point}) before the deed" for point, name in sorted(late)]
     if both_passed:
-        free = {"hook", *_OF_FAILURES}
+        free = {"hook", *_OF_WAYS, *_OF_FAILURES}
         for point, kinds in _OF_CALLS.items():
             free |= set() if point in candidate.reached else kinds
         lost += [f"event {kind}" for kind in sorted(baseline.kinds - candidate.kinds - free)]

@@ -1,6 +1,8 @@
 """`evolve scan` and `evolve evidence`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -61,7 +63,7 @@ def list_evidence(batch_id: str | None, limit: int, as_json: bool) -> None:
 @click.argument("evidence_id")
 @json_option
 def show(evidence_id: str, as_json: bool) -> None:
-    """One failure: request, reply, signals, calls."""
+    """One failure: request, reply, signals, workflows that were tried, calls."""
     with open_product() as product:
         try:
             found = queries.get_evidence(product.store, evidence_id)
@@ -79,7 +81,21 @@ def show(evidence_id: str, as_json: bool) -> None:
         print_fields(
             [("request", found.turn.body), ("status", found.turn.status), ("reply", found.turn.reply)]
         )
+    print_fields(_tried(event) for event in found.events if event.get("kind") == "workflow")
     print_fields((f"{call.kind} {call.target}", call.response) for call in found.calls)
+
+
+def _tried(event: Mapping[str, Any]) -> tuple[str, str]:
+    """What became of a workflow of the turn."""
+    how = "answered" if event["answered"] else "ran, no answer" if event["ran"] else "not run"
+    steps = [
+        " ".join(filter(None, (step["id"], step.get("tool"), step["state"], step.get("error"))))
+        for step in event["steps"]
+    ]
+    spent = [f"{event[name]} {name}" for name in ("drafts", "tokens") if name in event]
+    return f"{event['source']} workflow", "; ".join(
+        [event["name"], how, *spent, *steps, *event.get("doubts", ())]
+    )
 
 
 @evidence.command()

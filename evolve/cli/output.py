@@ -57,7 +57,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
 
 def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
     """A detail view: one `name  value` a line."""
-    shown = [(name, for_terminal(str(value))) for name, value in pairs]
+    shown = [(for_terminal(name), for_terminal(str(value))) for name, value in pairs]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         click.echo(f"{name:<{width}}  {value}")

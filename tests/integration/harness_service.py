@@ -26,10 +26,16 @@ class Service:
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def turn(
-        self, text: str, *, session: str = "s1", request_id: str | None = None, **body: Any
+        self,
+        text: str,
+        *,
+        session: str = "s1",
+        request_id: str | None = None,
+        clock: float = 1700000000.5,
+        **body: Any,
     ) -> httpx2.Response:
         name = request_id or f"r{next(self.numbers)}"
-        headers = {"x-request-id": name, "x-session": session, "x-turn-clock": "1700000000.5"}
+        headers = {"x-request-id": name, "x-session": session, "x-turn-clock": str(clock)}
         messages = [{"role": "user", "content": text}]
         return self.http.post("/v1/chat/completions", json={"messages": messages, **body}, headers=headers)
 

@@ -27,6 +27,9 @@ BUY = {"inputSchema": {"type": "object", "properties": {"n": {"type": "integer"}
 def model(body: Json) -> Any:
     """Asks for the calls that the user writes as JSON; repeats what tools answered; else what it was told."""
     last = body["messages"][-1]
+    if "response_format" in body:
+        steps = [{"id": "s1", "tool": "shop/look", "arguments": {}}]
+        return says(json.dumps({"steps": steps, "answer": "{s1}"}))
     if last["role"] == "tool":
         told = {m["tool_call_id"]: m["content"] for m in body["messages"] if m["role"] == "tool"}
         return says(json.dumps(told, sort_keys=True))
@@ -242,9 +245,11 @@ def test_streaming_feedback_deletion_and_generated_ids(agent: Service) -> None:
     assert len(made.headers["x-request-id"]) == 26
 
 
-def test_every_event_meets_the_published_schema(agent: Service) -> None:
+def test_every_event_meets_the_published_schema(agent: Service, script: Script) -> None:
+    script.tools["look"] = ({"annotations": {"readOnlyHint": True}}, lambda _: "looked")
     agent.says(call(("a", "shop__lies", {}), ("b", "nowhere", {}), ("c", "shop__delete_all", {})))
     agent.turn("fail 500")
+    assert agent.says("Look!", settings={"planning": "on"}) == "looked"
     agent.http.post("/v1/feedback", json={"request_id": "r1", "rating": "up"})
     assert agent.http.get("/inflight").json() == {"inflight": 0}
     assert agent.http.get("/readyz").json()["epoch"] == 3

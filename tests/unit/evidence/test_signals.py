@@ -160,3 +160,21 @@ def test_a_flags_words_do_not_choose_its_group() -> None:
     one, other = signal("free money", "user_flag", "flag"), signal("bad", "user_flag", "flag")
     assert fingerprint(turn(), [one]) == fingerprint(turn(), [other])
     assert leading([one, signal("x", "exception")]).kind == "exception"
+
+
+def workflow(answered: bool, **step: Any) -> dict[str, Any]:
+    steps = [{"id": "s1", "state": "done", "tool": "shop/find"}, {"id": "s2", "state": "done", **step}]
+    return {"kind": "workflow", "name": "plan", "answered": answered, "steps": steps}
+
+
+def test_a_step_that_failed_without_a_tools_word_is_a_signal_where_no_workflow_answered() -> None:
+    failed = {"state": "failed", "tool": "shop/buy", "error": "s1.price is not there"}
+    (signal,) = judge(turn(events=[workflow(False, **failed)])).signals
+    assert (signal.kind, signal.name) == ("tool_error", "shop/buy")
+    assert signal.reason == "step s2 of the workflow plan failed: s1.price is not there"
+    assert found(events=[workflow(False, state="failed")]) == [("tool_error", "plan")]
+    assert found(events=[workflow(False, state="skipped")]) == []
+    assert found(events=[workflow(False, **failed), workflow(True)]) == []
+    assert found(events=[result("no", is_error=True), workflow(False, **failed)]) == [
+        ("tool_error", "shop/find")
+    ]

@@ -1,6 +1,7 @@
 """How the commands speak: JSON alone, one envelope, closed kinds, exit codes, and no hostile text."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ import pytest
 from web_population import add_population
 from web_world import Book, World
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "evidence"))
+from evidence_logs import Log
+
 from containers.runtime import RuntimeBroken
+from evidence.intake import intake
 from evidence.store import StoreError
 from evolve import runs
 from evolve.cli import main as cli_main
@@ -286,13 +291,37 @@ def test_show_prints_costs_and_population_first(home: Path, evolve: Evolve) -> N
     assert any(line.startswith("in all 0.0231 2310 231") for line in lines)
 
 
+def test_a_failure_shows_the_workflows_that_were_tried(home: Path, evolve: Evolve) -> None:
+    log = Log(home / "service")
+    log.start()
+    turn = log.turn("look Ada up", end=False)
+    told = {"name": "plan", "digest": "sha256:" + "0" * 64, "source": "planned", "answered": False}
+    step = {"id": "s1", "tool": "shop/look", "state": "failed", "error": HOSTILE}
+    log.event(
+        "workflow", "s", turn, **told, ran=True, steps=[step], doubts=["nobody says it"], drafts=2, tokens=70
+    )
+    log.event("workflow", "s", turn, **told, ran=False, steps=[])
+    log.event("turn_ended", "s", turn, status=200, reply={}, ms=1.0, timed_out=False)
+    with Product.open(home) as product:
+        assert intake(product.store, log.sources, redactor=product.redactor).aside == ()
+    (found,) = json.loads(evolve("evidence", "--json").out)
+    assert found["signals"][0]["reason"].startswith("step s1 of the workflow plan failed: ")
+    lines = [" ".join(line.split()) for line in evolve("evidence", "show", found["id"]).out.splitlines()]
+    ran, made = (line for line in lines if line.startswith("planned workflow"))
+    head = "planned workflow plan; ran, no answer; 2 drafts; 70 tokens; s1 shop/look failed "
+    assert ran.startswith(head)
+    assert ran.endswith("; nobody says it")
+    assert "\x1b" not in ran
+    assert made == "planned workflow plan; not run"
+
+
 def test_output_helpers_sanitise(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("a",), [(HOSTILE,)], "")
-    print_fields([("name", HOSTILE)])
+    print_fields([(HOSTILE, HOSTILE)])
     say(HOSTILE)
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
-    assert out.count("[red]bold[/red]") == 2  # markup of rich is text like any other
+    assert out.count("[red]bold[/red]") == 3  # markup of rich is text like any other
     assert "\\u202e" in out
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from containers.substrate import Canary, SubstrateManifest, load_manifest
 from harness.guards import shipped_hooks
-from harness.settings import Limits, Policy, Settings, ToolPolicy, read_policy
+from harness.settings import Limits, Planning, Policy, Settings, ToolPolicy, read_policy
 
 ROOT = Path(__file__).parents[3]
 SUBSTRATE = (ROOT / "docs/substrate.md").read_text()
@@ -33,6 +33,7 @@ def test_every_hook_policy_key_and_module_is_explained() -> None:
     for chain in hooks:
         assert all(f"`{hook.name}`" in HARNESS for hook in chain.hooks)
     assert all(f"`{name}`" in HARNESS for name in Limits._fields)
+    assert all(f"`planning.{name}`" in HARNESS for name in Planning._fields)
     assert all(f"`tools.{field.name}`" in HARNESS for field in fields(ToolPolicy))
     assert all(f"`{field.name}" in HARNESS for field in fields(Policy))
     for module in (ROOT / "harness").glob("[a-z]*.py"):

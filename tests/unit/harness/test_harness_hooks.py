@@ -70,7 +70,11 @@ POLICY = Policy(
         bounds={"shop/buy": {"count": {"minimum": 1, "maximum": 5}}},
     ),
     redact={"key": r"sk-\w+"},
-    session_settings={"units": {"enum": ["metric", "imperial"], "description": "measures"}, "language": {}},
+    session_settings={
+        "units": {"enum": ["metric", "imperial"], "description": "measures"},
+        "planning": {},
+        "language": {},
+    },
 )
 HOOKS = shipped_hooks(POLICY)
 BUY = {
@@ -159,10 +163,10 @@ def test_a_wrong_setting_is_refused_and_nothing_is_set(text: str) -> None:
 
 def test_settings_and_notes_reach_the_model_as_system_messages_after_the_first() -> None:
     messages = ({"role": "system", "content": "be"}, {"role": "user", "content": "hi"})
-    turn = context(settings={"units": "metric"}, notes=("likes tea",))
+    turn = context(settings={"units": "metric", "planning": "on"}, notes=("likes tea",))
     told = HOOKS.before_model.apply(turn, ModelRequest(messages, ()))
     assert [m["role"] for m in told.messages] == ["system", "system", "system", "user"]
-    assert "units (measures): metric" in told.messages[1]["content"]
+    assert told.messages[1]["content"] == "Settings of this session:\n- units (measures): metric"
     assert "likes tea" in told.messages[2]["content"]
     assert len(messages) == 2
 

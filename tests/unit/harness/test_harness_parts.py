@@ -41,7 +41,15 @@ def test_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"limit": {}}', '{"limits": {"rouns": 1}}', '{"tools": {"denny": []}}', '{"tools": 3}'],
+    [
+        "",
+        "[]",
+        '{"limit": {}}',
+        '{"limits": {"rouns": 1}}',
+        '{"tools": {"denny": []}}',
+        '{"tools": 3}',
+        '{"planning": {"draft": 2}}',
+    ],
 )
 def test_a_policy_that_means_nothing_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "policy.json"

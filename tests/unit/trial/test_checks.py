@@ -279,6 +279,9 @@ def test_hooks_and_events_that_are_no_longer_logged() -> None:
     silent = frozenset({"turn_started", "turn_ended", "hook"})
     assert lost("pass", "pass", kinds=silent - {"turn_ended"} | {"tool_call"}) == ["event turn_ended"]
     assert lost("pass", "pass", kinds=silent) == ["event tool_call"], "the gateway saw the call"
+    other = frozenset({"workflow"})
+    cand = seen("c", "candidate")
+    assert checks.coverage_lost(seen("c", "baseline", kinds=cand.kinds | other), cand) == [], "another way"
     uncalled = {"kinds": silent, "reached": frozenset({"turn"})}
     assert lost("pass", "pass", **uncalled) == [], "a call that was not made is not logged"
     assert not checks.event_coverage([(seen("c", "baseline"), seen("c", "candidate", hooks=only_audit))]).ok

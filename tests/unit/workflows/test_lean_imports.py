@@ -7,9 +7,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_harness_imports_no_mcp() -> None:
+def imported(module: str) -> set[str]:
     """In a process of its own, for this one may have imported everything already."""
-    code = "import harness.app, sys; print(sorted({'mcp', 'anyio', 'workflows.servers'} & (sys.modules.keys() - seen)))"
-    command = [sys.executable, "-c", f"import sys, fastapi, httpx2; seen = set(sys.modules); {code}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    code = f"import sys, fastapi, httpx2; seen = set(sys.modules); import {module}; print(*sys.modules.keys() - seen)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_harness_imports_no_mcp() -> None:
+    assert not {"mcp", "anyio", "deap", "workflows.servers"} & imported("harness.app, harness.planning")
+
+
+def test_only_who_plans_pays_for_it() -> None:
+    assert not {"harness.planning", "workflows.solving"} & imported("harness.app")
