@@ -1,0 +1,158 @@
+"""Random edits of a workflow's shape, which look at types: steps that come, go, part, become one, or are put between."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+
+from workflows.check import MAX_ITEMS, leaves_something
+from workflows.edits import Bind, Edit, NotAfter, Remove, RunAfter, Show, Unbind
+from workflows.graph import (
+    Argument,
+    MergeNode,
+    Node,
+    OutputNode,
+    Ref,
+    ToolNode,
+    ValidatorNode,
+    taken,
+)
+from workflows.offers import Offers, fresh, slots, sure, wanted
+from workflows.operators import Edits, filled, nodes, pick
+from workflows.reshaping import Add, Each, Hide, Move, Replace, Split
+from workflows.types import allowed, items_schema
+
+
+def add(offers: Offers, rng: Random) -> Edits:
+    """A call, with its required arguments; its result goes where it fits, or into the answer."""
+    spec = pick(rng, list(offers.catalog))
+    arguments = filled(offers, rng, spec, None, frozenset()) if spec else None
+    if spec is None or arguments is None:
+        return None
+    node = ToolNode(id=fresh(offers.workflow, spec.name), tool=spec.key, arguments=arguments)
+    last = [
+        name for name in offers.order.sequence if leaves_something(offers.order.nodes[name], offers.catalog)
+    ]
+    if leaves_something(node, offers.catalog):
+        return [Add(replace(node, after=tuple(last[-1:]))), *_told(offers, rng, node)]
+    reader = _reader(offers, rng, node)
+    return [Add(node), reader] if reader else None
+
+
+def remove(offers: Offers, rng: Random) -> Edits:
+    """The step, and what takes from it where that can be done without."""
+    node = pick(rng, [node for node in nodes(offers) if not isinstance(node, OutputNode)])
+    if node is None:
+        return None
+    edits: list[Edit] = []
+    for reader in nodes(offers):
+        for place, argument in taken(reader):
+            if reader.id == node.id or not isinstance(argument, Ref) or argument.source != node.id:
+                continue
+            hidden = isinstance(reader, OutputNode)
+            edits.append(Hide(reader.id, place.partition(".")[2]) if hidden else Unbind(reader.id, place))
+    return [*edits, Remove(node.id)]
+
+
+def move(offers: Offers, rng: Random) -> Edits:
+    """Another order: after some other step, no more after one, or two that changed places."""
+    node = pick(rng, nodes(offers))
+    if node is None:
+        return None
+    later = offers.after(node.id)
+    others = [name for name in offers.order.sequence if name != node.id]
+    ways: list[list[Edit]] = [[NotAfter(node.id, name)] for name in node.after]
+    ways += [[RunAfter(node.id, name)] for name in others if name not in later and name not in node.after]
+    for name in later:
+        other = offers.order.nodes[name]
+        if node.id in other.after:
+            rest = tuple(one for one in other.after if one != node.id)
+            ways.append([Move(name, tuple(sorted({*rest, *node.after} - {name}))), Move(node.id, (name,))])
+    return pick(rng, sorted(ways, key=repr))
+
+
+def split(offers: Offers, rng: Random) -> Edits:
+    """Only of what leaves nothing: twice is not once."""
+    shared = [
+        (node.id, reader)
+        for node in nodes(offers)
+        for reader in offers.readers[node.id]
+        if len(offers.readers[node.id]) > 1 and not leaves_something(node, offers.catalog)
+    ]
+    found = pick(rng, shared)
+    return None if found is None else [Split(*found, fresh(offers.workflow, found[0]))]
+
+
+def join(offers: Offers, rng: Random) -> Edits:
+    """Two steps that do the same become one."""
+    twins = [
+        (one.id, other.id)
+        for one in nodes(offers)
+        for other in nodes(offers)
+        if one.id != other.id and replace(one, id=other.id, after=other.after) == other
+    ]
+    found = pick(rng, twins)
+    return None if found is None else [Replace(*found)]
+
+
+def adapt(offers: Offers, rng: Random) -> Edits:
+    """Between a result and an argument of another type: a call for each item of a list, or a list of one item."""
+    ways: list[tuple[Node, str, str, Ref, str]] = []
+    for node in nodes(offers):
+        for place, name, spec in slots(node, offers.catalog):
+            schema = wanted(spec, name)
+            for ref in offers.refs(node):
+                found = offers.schema(ref) or {}
+                if name in _own(node, place) and allowed(found) == {"array"}:
+                    ways += [(node, place, name, ref, "each")] if sure(items_schema(found), schema) else []
+                if allowed(schema) == {"array"} and sure(found, items_schema(schema)):
+                    ways.append((node, place, name, ref, "list"))
+    chosen = pick(rng, ways)
+    if chosen is None:
+        return None
+    node, place, name, ref, how = chosen
+    if how == "each":
+        return [Each(node.id, name, ref, MAX_ITEMS)]
+    merge = MergeNode(id=fresh(offers.workflow, f"{name}_list"), sources=(ref,), mode="list")
+    return [Add(merge), Bind(node.id, place, Ref(merge.id))]
+
+
+def validate(offers: Offers, rng: Random) -> Edits:
+    """A result is checked before it is used."""
+    used = [
+        (node, place, argument, wanted(spec, name))
+        for node in nodes(offers)
+        for place, name, spec in slots(node, offers.catalog)
+        if isinstance(argument := dict(taken(node)).get(place), Ref) and argument.source != "item"
+    ]
+    found = pick(rng, used)
+    if found is None:
+        return None
+    node, place, ref, schema = found
+    checked = ValidatorNode(id=fresh(offers.workflow, f"{ref.source}_ok"), value=ref, schema=dict(schema))
+    return [Add(checked), Bind(node.id, place, Ref(checked.id))]
+
+
+def _own(node: Node, place: str) -> Mapping[str, Argument]:
+    """Of a tool step's call, and no other."""
+    return node.arguments if isinstance(node, ToolNode) and place.startswith("arguments.") else {}
+
+
+def _reader(offers: Offers, rng: Random, node: ToolNode) -> Edit | None:
+    """Where the new step's result fits; the answer takes anything."""
+    given, before = offers.ports.given(node), {ref.source for _, ref in taken(node) if isinstance(ref, Ref)}
+    ways: list[Edit] = []
+    for other in nodes(offers):
+        if other.id in before or any(other.id in offers.order.before.get(name, ()) for name in before):
+            continue
+        ways += [
+            Bind(other.id, place, Ref(node.id))
+            for place, name, spec in slots(other, offers.catalog)
+            if sure(given, wanted(spec, name))
+        ]
+        ways += [Show(other.id, Ref(node.id))] if isinstance(other, OutputNode) else []
+    return pick(rng, ways)
+
+
+def _told(offers: Offers, rng: Random, node: Node) -> list[Edit]:
+    outputs = [other.id for other in nodes(offers) if isinstance(other, OutputNode)]
+    return [Show(outputs[0], Ref(node.id))] if outputs and rng.random() < 0.5 else []
