@@ -39,10 +39,12 @@ def add(offers: Offers, rng: Random) -> Edits:
 
 
 def remove(offers: Offers, rng: Random) -> Edits:
-    """The step, and what takes from it where that can be done without."""
     node = pick(rng, [node for node in nodes(offers) if not isinstance(node, OutputNode)])
-    if node is None:
-        return None
+    return None if node is None else without(offers, node)
+
+
+def without(offers: Offers, node: Node) -> list[Edit]:
+    """The step goes, and all that is taken from it."""
     edits: list[Edit] = []
     for reader in nodes(offers):
         for place, argument in taken(reader):
@@ -83,15 +85,19 @@ def split(offers: Offers, rng: Random) -> Edits:
 
 
 def join(offers: Offers, rng: Random) -> Edits:
-    """Two steps that do the same become one."""
-    twins = [
+    found = pick(rng, twins(offers))
+    return None if found is None else [Replace(*found)]
+
+
+def twins(offers: Offers) -> list[tuple[str, str]]:
+    """Steps that do the same, each with the one that can stand in for it."""
+    found = nodes(offers)
+    return [
         (one.id, other.id)
-        for one in nodes(offers)
-        for other in nodes(offers)
+        for one in found
+        for other in found
         if one.id != other.id and replace(one, id=other.id, after=other.after) == other
     ]
-    found = pick(rng, twins)
-    return None if found is None else [Replace(*found)]
 
 
 def adapt(offers: Offers, rng: Random) -> Edits:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from workflows.catalog import Catalog
 from workflows.check import Problem, check
-from workflows.codec import digest
 from workflows.crossover import crossed
 from workflows.edits import Edit, EditError, Remove, apply_all
 from workflows.graph import Workflow
@@ -44,7 +43,8 @@ def vary(
         if step is not None:
             found = step.workflow
             edits += step.edits
-    return Offspring(found, tuple(edits)) if digest(found) != digest(workflow) else None
+    steps = [{node.id: node for node in one.nodes} for one in (found, workflow)]
+    return Offspring(found, tuple(edits)) if steps[0] != steps[1] else None
 
 
 def cross(one: Workflow, other: Workflow, catalog: Catalog, rng: Random) -> Offspring | None:
