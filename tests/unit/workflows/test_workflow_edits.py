@@ -23,10 +23,10 @@ from workflows.compiled import compiled
 from workflows.difference import difference
 from workflows.edits import Edit, EditError, apply, told
 from workflows.graph import Call, Literal, MapNode, MergeNode, OutputNode, Policy, Ref, ToolNode, Workflow
-from workflows.offers import Offers
-from workflows.operators import Operator
 from workflows.reshaping import Add, Each, Hide, Move, Replace, SetPolicy, Split
-from workflows.variation import OPERATORS, Offspring, cross, place, sound, vary
+from workflows.searching.offers import Offers
+from workflows.searching.operators import Operator
+from workflows.searching.variation import OPERATORS, Offspring, cross, place, sound, vary
 
 LITERALS = ["tea", 3, "curt"]
 seeds = st.integers(0, 1 << 30)
@@ -184,7 +184,7 @@ def test_a_thousand_mutations_gain_no_capability_unseen(how: str) -> None:
 def test_the_same_seed_means_the_same_offspring_in_every_process() -> None:
     code = (
         "from random import Random; from shop import RIGHT, TOOLS; from workflows.codec import digest;"
-        "from workflows.variation import cross, vary; rng = Random(4); a = b = RIGHT\n"
+        "from workflows.searching.variation import cross, vary; rng = Random(4); a = b = RIGHT\n"
         "for _ in range(30):\n"
         "  c = vary(a, TOOLS, ['tea', 3], rng, intensity=2); d = cross(a, b, TOOLS, rng)\n"
         "  a, b = (c or d).workflow if len(a.nodes) < 12 else RIGHT, (d.workflow if d else a)\n"

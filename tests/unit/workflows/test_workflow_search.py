@@ -24,10 +24,11 @@ from workflows.catalog import Catalog
 from workflows.codec import digest
 from workflows.compiled import WorkflowError
 from workflows.engine import run
-from workflows.fitness import NOTHING, Fitness, Spending, coverage, grounding, longest_chain
 from workflows.graph import Literal, OutputNode, Ref, ToolNode, ValidatorNode, Workflow, taken
-from workflows.population import MOST_ALIKE, Tried, front, niche, parent, structure, survivors
-from workflows.search import Evaluate, Found, Limits, Proposal, search
+from workflows.searching.fitness import NOTHING, Fitness, Spending, coverage, grounding, longest_chain
+from workflows.searching.population import MOST_ALIKE, Tried, front, niche, parent, structure, survivors
+from workflows.searching.search import search
+from workflows.searching.terms import Evaluate, Found, Limits, Proposal
 
 PRICES = {"tea": 4, "oil": 7, "fig": 9}
 LIMITS = Limits(tool_calls=3000)
@@ -192,8 +193,8 @@ def test_a_workflow_with_a_step_less_is_never_better_unless_the_verifiers_say_so
     gone: str, told: str
 ) -> None:
     from workflows.edits import apply_all
-    from workflows.offers import Offers
-    from workflows.shape_operators import without
+    from workflows.searching.offers import Offers
+    from workflows.searching.shapes import without
 
     task = Task(
         told=[told],

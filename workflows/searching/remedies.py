@@ -15,11 +15,11 @@ from workflows.graph import Argument, Literal, Node, OutputNode, Ref, Workflow, 
 from workflows.grounding import Request
 from workflows.grounding import literals as named_in
 from workflows.mending import Mended, all_wrong, mend
-from workflows.offers import Offers, slots, wanted
 from workflows.repairs import proposals, swap
 from workflows.reshaping import SetPolicy
+from workflows.searching.offers import Offers, slots, wanted
+from workflows.searching.variation import Offspring, capable, places, sound
 from workflows.tool_search import search
-from workflows.variation import Offspring, capable, places, sound
 
 MOST = 12
 """Edits that are offered for one error."""

@@ -16,9 +16,9 @@ from workflows.graph import (
     ValidatorNode,
     taken,
 )
-from workflows.offers import Offers, fresh, slots, sure, wanted
-from workflows.operators import Edits, filled, nodes, pick
 from workflows.reshaping import Add, Each, Hide, Move, Replace, Split
+from workflows.searching.offers import Offers, fresh, slots, sure, wanted
+from workflows.searching.operators import Edits, filled, nodes, pick
 from workflows.types import allowed, items_schema
 
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from workflows.catalog import Catalog
 from workflows.check import Problem, check
-from workflows.crossover import crossed
 from workflows.edits import Edit, EditError, Remove, apply_all
 from workflows.graph import Workflow
-from workflows.offers import Offers
-from workflows.operators import Operator, bind, bound, set_policy, swap_tool, tell, unbind
-from workflows.shape_operators import adapt, add, join, move, remove, split, validate
+from workflows.searching.crossover import crossed
+from workflows.searching.offers import Offers
+from workflows.searching.operators import Operator, bind, bound, set_policy, swap_tool, tell, unbind
+from workflows.searching.shapes import adapt, add, join, move, remove, split, validate
 
 OPERATORS: Mapping[Operator, int] = {
     bind: 6, swap_tool: 4, add: 4, tell: 3, move: 2, remove: 2, adapt: 2, unbind: 1, validate: 1, set_policy: 1,

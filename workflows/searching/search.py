@@ -10,25 +10,24 @@ always says the same, a search is always the same.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
-from typing import NamedTuple
 
 from workflows.callers import Spent
 from workflows.catalog import Catalog
 from workflows.check import check
 from workflows.codec import digest
 from workflows.edits import Edit
-from workflows.fitness import NOTHING, Fitness, Spending
 from workflows.graph import Workflow
 from workflows.grounding import Request
 from workflows.learn import joined
-from workflows.population import Tried, front, niche, parent, structure, survivors
-from workflows.remedies import mendings, remedies
-from workflows.slimming import smaller, what_is_left
-from workflows.variation import cross, vary
+from workflows.searching.fitness import NOTHING, Fitness
+from workflows.searching.population import Tried, front, niche, parent, structure, survivors
+from workflows.searching.remedies import mendings, remedies
+from workflows.searching.slimming import smaller, what_is_left
+from workflows.searching.terms import Evaluate, Found, Limits, Progress, Proposal, Propose, Redesign
+from workflows.searching.variation import cross, vary
 
 BROOD = 8
 """Offspring of a generation."""
@@ -40,45 +39,6 @@ MOST_MENDINGS, MOST_REMEDIES = 12, 32
 """Of one workflow, and of one failed run."""
 MOST_HISTORY = 8
 """Of what was tried, the best first, that a redesign is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Nothing is begun once one is reached. None: no limit."""
-
-    tool_calls: int | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-    ask_after: int = 2
-    """Generations without progress before a model is asked for edits, and twice as many before it redesigns."""
-    give_up_after: int = 12
-    """Generations without progress."""
-
-
-class Proposal(NamedTuple):
-    workflows: Sequence[Workflow]
-    spent: Spending = NOTHING
-
-
-class Found(NamedTuple):
-    best: Tried
-    course: tuple[Tried, ...]
-    """From what it was begun with to the best, each made of the one before."""
-    front: tuple[Tried, ...]
-    """Of all that were tried, those that none is better than in everything."""
-    spent: Spending
-    evaluated: int
-    saved: int
-    """Evaluations that were not needed, for the same workflow had been evaluated."""
-    generations: int
-    ended: str
-    """Why, in a word: complete, stagnation, tool_calls, seconds."""
-
-
-Evaluate = Callable[[Workflow], Awaitable[Fitness]]
-Propose = Callable[[Tried], Awaitable[Proposal]]
-Redesign = Callable[[Sequence[Tried]], Awaitable[Proposal]]
-Progress = Callable[[str], None]
 
 
 async def search(

@@ -7,11 +7,11 @@ from workflows.catalog import Catalog
 from workflows.check import check
 from workflows.edits import Edit, EditError, Remove, apply, apply_all
 from workflows.graph import OutputNode, Workflow
-from workflows.offers import Offers
-from workflows.operators import nodes
 from workflows.reshaping import Hide, Replace
-from workflows.shape_operators import twins, without
-from workflows.variation import Offspring, places, sound
+from workflows.searching.offers import Offers
+from workflows.searching.operators import nodes
+from workflows.searching.shapes import twins, without
+from workflows.searching.variation import Offspring, places, sound
 
 
 def smaller(workflow: Workflow, catalog: Catalog) -> Iterator[Offspring]:

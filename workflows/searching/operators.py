@@ -14,9 +14,9 @@ from workflows.catalog import ToolSpec
 from workflows.check import MAX_ITEMS
 from workflows.edits import Bind, Bound, Edit, Show, Unbind
 from workflows.graph import Argument, Call, MapNode, Node, OutputNode, Policy, ToolNode, calls, taken
-from workflows.offers import Offers, properties, slots, wanted
 from workflows.repairs import swap
 from workflows.reshaping import Hide, SetPolicy
+from workflows.searching.offers import Offers, properties, slots, wanted
 from workflows.tool_search import search
 
 Edits = list[Edit] | None

@@ -6,9 +6,9 @@ from workflows.catalog import Catalog
 from workflows.check import leaves_something
 from workflows.edits import Bind, Edit, Show
 from workflows.graph import RESERVED, BranchNode, Node, OutputNode, Ref, Workflow, taken
-from workflows.offers import Offers, slots, sure, wanted
 from workflows.order import Order
 from workflows.reshaping import Add, Replace, renamed
+from workflows.searching.offers import Offers, slots, sure, wanted
 
 
 def crossed(one: Workflow, other: Workflow, catalog: Catalog, rng: Random) -> list[Edit] | None:

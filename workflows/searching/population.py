@@ -14,9 +14,9 @@ from typing import Any
 from deap import base, tools
 
 from workflows.edits import Edit
-from workflows.fitness import Fitness
 from workflows.graph import Workflow
 from workflows.order import Order
+from workflows.searching.fitness import Fitness
 
 MOST = 24
 MOST_ALIKE = 3
