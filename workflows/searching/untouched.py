@@ -22,4 +22,4 @@ class Untouched(Wrapper):
         if not self._reads(request.tool):
             self.touched = True
             self._memo.forget_running()  # they may see what this call changes
-        return await (super() if self.touched else self._memo).tool(request)
+        return await (self._inner if self.touched else self._memo).tool(request)

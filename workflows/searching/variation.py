@@ -62,23 +62,19 @@ def sound(
     parent: Workflow, edits: Sequence[Edit], first: Workflow, catalog: Catalog, known: frozenset[str]
 ) -> Offspring | None:
     """With what nobody needs any more removed; None if something new is wrong with it, or it may do what `first` may not."""
-    done = list(edits)
+    done, found = list(edits), parent
     try:
-        found = apply_all(done, parent)
-        for _ in range(len(found.nodes)):
-            new = [problem for problem in check(found, catalog) if place(problem) not in known]
-            needless = [problem.node for problem in new if problem.kind == "unreachable"]
-            if not new:
-                break
+        found = apply_all(edits, parent)
+        while new := [problem for problem in check(found, catalog) if place(problem) not in known]:
+            needless = [Remove(problem.node) for problem in new if problem.kind == "unreachable"]
             if len(needless) < len(new):
                 return None
-            done += [Remove(name) for name in needless]
-            found = apply_all([Remove(name) for name in needless], found)
+            found = apply_all(needless, found)
+            done += needless
     except EditError:
         return None
-    if new or not found.tools <= first.tools | set(capable(first, catalog).tools) or found == parent:
-        return None
-    return Offspring(found, tuple(done))
+    gained = found.tools - first.tools - set(capable(first, catalog).tools)
+    return None if gained or found == parent else Offspring(found, tuple(done))
 
 
 def capable(workflow: Workflow, catalog: Catalog) -> Catalog:
