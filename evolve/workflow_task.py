@@ -21,7 +21,7 @@ HINT = "docs/workflows.md describes the form"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class CallCheck(_Strict):
@@ -96,7 +96,10 @@ class Task(_Strict):
 
     @property
     def all_cases(self) -> list[Case]:
-        return self.cases if self.verify is None else [Case(inputs=self.inputs, verify=self.verify)]  # type: ignore[return-value]
+        if self.cases is not None:
+            return self.cases
+        assert self.verify is not None
+        return [Case(inputs=self.inputs, verify=self.verify)]
 
     @property
     def input_types(self) -> dict[str, SchemaTable]:

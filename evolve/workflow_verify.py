@@ -106,7 +106,8 @@ async def _command(argv: Sequence[str], answer: str, folder: Path) -> str | None
     except TimeoutError:
         return f"{argv[0]} took longer than {SECONDS:g} s"
     finally:
-        with suppress(ProcessLookupError):  # what it left behind, too
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     return None if process.returncode == 0 else f"{argv[0]} ended with {process.returncode}"

@@ -38,9 +38,18 @@ class Offers:
     @cached_property
     def values(self) -> list[object]:
         """That were named, and that steps take, each once: true is not 1."""
+        return list({repr(value): value for value in (*self._named, *self._used)}.values())
+
+    @cached_property
+    def unused(self) -> list[object]:
+        """That were named, and that no step takes."""
+        used = set(map(repr, self._used))
+        return [value for value in self._named if repr(value) not in used]
+
+    @cached_property
+    def _used(self) -> list[object]:
         held = [argument for node in self.workflow.nodes for _, argument in taken(node)]
-        used = [argument.value for argument in held if isinstance(argument, Literal)]
-        return list({repr(value): value for value in (*self._named, *used)}.values())
+        return [argument.value for argument in held if isinstance(argument, Literal)]
 
     @cached_property
     def readers(self) -> Mapping[str, list[str]]:

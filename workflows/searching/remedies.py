@@ -10,7 +10,7 @@ from itertools import islice
 
 from workflows.catalog import Catalog
 from workflows.check import check, leaves_something
-from workflows.edits import Bind, Edit, RunAfter, Show, apply
+from workflows.edits import Bind, Edit, RunAfter, Show, apply, apply_all
 from workflows.graph import Argument, Literal, Node, OutputNode, Ref, Workflow, calls, taken
 from workflows.grounding import Request
 from workflows.grounding import literals as named_in
@@ -31,10 +31,15 @@ MISSING = re.compile(r"the result has no|is not done")
 
 
 def mendings(workflow: Workflow, catalog: Catalog, request: str) -> Iterator[Mended]:
-    """The likeliest repairs of all problems; then, for one problem after the other, another of its repairs."""
+    """The likeliest repairs of all problems; then with an answer that tells also what nobody takes; then, for one problem
+    after the other, another of its repairs."""
     asked = Request(request, catalog) if request else None
     wrong = partial(all_wrong, catalog=catalog, request=asked)
     yield mend(workflow, catalog, request)
+    more = _untold(Offers(workflow, catalog))
+    if more:
+        found = mend(apply_all(more, workflow), catalog, request)
+        yield found._replace(edits=(*more, *found.edits))
     for _, ways in proposals(workflow, catalog, asked.values if asked else (), wrong):
         for way in ways:
             found = mend(apply(way.edit, workflow), catalog, request)
@@ -130,15 +135,48 @@ def _other_tools(node: Node, offers: Offers) -> Iterator[Sequence[Edit]]:
 
 
 def _answers(offers: Offers) -> Iterator[Sequence[Edit]]:
-    """The answer tells what it did not: all of it, one result after the other, a field of one."""
+    """The answer tells what it did not: all that nobody takes, one result after the other. What is told is read when all is
+    changed, and a value that was named and that nobody takes may be what is missing."""
+    late, untold = _late_reads(offers), _untold(offers)
+    yield from (edits for edits in ([*untold, *late], late, untold) if edits)
+    for way in islice(_unused(offers), MOST):
+        yield [way, *untold]
+        yield [way]
     output = next((node for node in offers.workflow.nodes if isinstance(node, OutputNode)), None)
-    if output is None:
-        return
-    told = {argument.ref for _, argument in taken(output) if isinstance(argument, Ref)}
-    results = [name for name in reversed(offers.order.sequence) if name != output.id and name not in told]
-    if len(results) > 1:
-        yield [Show(output.id, Ref(name)) for name in results]
-    yield from ([Show(output.id, Ref(name))] for name in results)
+    if output is not None:
+        told = {argument.ref for _, argument in taken(output) if isinstance(argument, Ref)}
+        others = (name for name in reversed(offers.order.sequence) if name != output.id and name not in told)
+        yield from ([Show(output.id, Ref(name))] for name in others)
+    yield from ([edit] for edit in late)
+
+
+def _unused(offers: Offers) -> Iterator[Edit]:
+    for value in offers.unused:
+        for node in offers.workflow.nodes:
+            for place, name, spec in slots(node, offers.catalog):
+                if Literal(value) in offers.fitting(node, wanted(spec, name)):
+                    yield Bind(node.id, place, Literal(value))
+
+
+def _untold(offers: Offers) -> list[Edit]:
+    """Results of calls that nobody takes."""
+    output = next((node for node in offers.workflow.nodes if isinstance(node, OutputNode)), None)
+    calling = [name for name in offers.order.sequence if any(True for _ in calls(offers.order.nodes[name]))]
+    return [Show(output.id, Ref(name)) for name in calling if not offers.readers[name]] if output else []
+
+
+def _late_reads(offers: Offers) -> list[Edit]:
+    """What only reads comes after what changes something, where nothing is taken the other way."""
+    edits: list[Edit] = []
+    for name in offers.order.sequence:
+        node = offers.order.nodes[name]
+        if leaves_something(node, offers.catalog) or not any(True for _ in calls(node)):
+            continue
+        for other in offers.order.sequence:
+            changes = leaves_something(offers.order.nodes[other], offers.catalog)
+            if changes and other not in offers.order.before[name] and name not in offers.order.before[other]:
+                edits.append(RunAfter(name, other))
+    return edits
 
 
 def _nearest(found: Iterable[Argument], to: Argument | None) -> list[Argument]:

@@ -18,11 +18,12 @@ from workflows.callers import Spent
 from workflows.catalog import Catalog
 from workflows.check import check
 from workflows.codec import digest
-from workflows.edits import Edit
+from workflows.edits import Edit, apply_all
 from workflows.graph import Workflow
 from workflows.grounding import Request
 from workflows.learn import joined
 from workflows.searching.fitness import NOTHING, Fitness
+from workflows.searching.lines import in_line
 from workflows.searching.population import Tried, front, niche, parent, structure, survivors
 from workflows.searching.remedies import mendings, remedies
 from workflows.searching.slimming import smaller, what_is_left
@@ -223,11 +224,13 @@ class _Search:
     async def _try(
         self, workflow: Workflow, origin: str, source: Tried | None = None, edits: tuple[Edit, ...] = ()
     ) -> None:
+        if check(workflow, self._catalog):
+            return
+        lines = in_line(workflow, self._catalog)
+        workflow, edits = apply_all(lines, workflow), (*edits, *lines)
         key = digest(workflow)
         if key in self._tried:
             self._saved += 1
-            return
-        if check(workflow, self._catalog):
             return
         self._within("tool_calls", self._spent.tool_calls, self._limits.tool_calls)
         fitness = await self._evaluate(workflow)

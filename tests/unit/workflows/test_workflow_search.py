@@ -13,19 +13,24 @@ from random import Random
 from typing import Any
 
 import pytest
+from graphs import workflows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runnable import runnable
 from scripted import Scripted
 from shop import RIGHT, TOOLS
 
 from workflows.callers import Counted, Spent
 from workflows.calling import Outcome, ToolRequest
-from workflows.catalog import Catalog
+from workflows.catalog import Catalog, ToolSpec, catalog
 from workflows.codec import digest
 from workflows.compiled import WorkflowError
+from workflows.edits import RunAfter, apply_all
 from workflows.engine import run
 from workflows.graph import Literal, OutputNode, Ref, ToolNode, ValidatorNode, Workflow, taken
+from workflows.order import Order
 from workflows.searching.fitness import NOTHING, Fitness, Spending, coverage, grounding, longest_chain
+from workflows.searching.lines import in_line
 from workflows.searching.population import MOST_ALIKE, Tried, front, niche, parent, structure, survivors
 from workflows.searching.search import search
 from workflows.searching.terms import Evaluate, Found, Limits, Proposal
@@ -122,6 +127,12 @@ def test_an_answer_that_tells_too_little_tells_more() -> None:
     assert (found.best.fitness.completion, found.generations) == (1.0, 0)
 
 
+def test_a_value_that_was_named_and_that_nobody_takes_is_tried_where_it_fits() -> None:
+    order = ToolNode(id="order", tool="shop/order", arguments={"name": Literal("oil")})
+    found = go(flow(order), Task(called=[("shop/order", {"name": "tea"})]))
+    assert (found.best.fitness.completion, found.generations) == (1.0, 0)
+
+
 def test_from_nothing_by_edits_alone_and_then_without_what_is_needless() -> None:
     task = Task(
         told=["tea-True", "9"], called=[("shop/order", {"name": "tea", "fast": True})], needed=["shop/order"]
@@ -175,7 +186,9 @@ def test_no_tool_outside_the_catalog_is_ever_called() -> None:
 def test_deleting_steps_does_not_pay() -> None:
     """A verifier that looks at the answer alone: the order that the start makes stays, though it costs a call."""
     order = ToolNode(id="order", tool="shop/order", arguments={"name": Literal("oil")})
-    first = flow(order, price(name=Literal("tea")), text="{a}", a=Ref("price.price"))
+    first = flow(
+        order, replace(price(name=Literal("tea")), after=("order",)), text="{a}", a=Ref("price.price")
+    )
     found = go(first, Task(told=["4"], needed=["shop/order"]))
     assert found.best.workflow == first
     needless = flow(*first.nodes[:2], replace(price(name=Literal("oil")), id="extra"), text="{a}{b}",
@@ -192,7 +205,6 @@ def test_deleting_steps_does_not_pay() -> None:
 def test_a_workflow_with_a_step_less_is_never_better_unless_the_verifiers_say_so(
     gone: str, told: str
 ) -> None:
-    from workflows.edits import apply_all
     from workflows.searching.offers import Offers
     from workflows.searching.shapes import without
 
@@ -297,6 +309,32 @@ def test_types_that_runs_teach_lead_into_results_that_nobody_declared() -> None:
     assert Ref("find.items.0.name") in [
         argument for node in found.workflow.nodes for _, argument in taken(node)
     ]
+
+
+def test_what_would_race_is_put_in_line_and_nothing_else_is() -> None:
+    def call(name: str, tool: str, *after: str) -> ToolNode:
+        return ToolNode(id=name, tool=tool, after=after)
+
+    order, mail = call("order", "shop/order"), call("mail", "mail/send")
+    workflow = flow(call("a", "shop/find"), call("b", "shop/find"), order, call("c", "shop/find"), mail)
+    assert in_line(workflow, TOOLS) == [
+        RunAfter("order", "b"),
+        RunAfter("order", "a"),
+        RunAfter("c", "order"),
+    ]
+    assert in_line(apply_all(in_line(workflow, TOOLS), workflow), TOOLS) == []
+    turned = flow(replace(order, after=("c",)), call("a", "shop/find"), call("c", "shop/find", "a"))
+    assert in_line(turned, TOOLS) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(runnable() | workflows)
+def test_lines_never_make_a_circle(workflow: Workflow) -> None:
+    """To a catalog that knows nothing of a tool it is no change: so all of them are in it."""
+    tools = catalog(ToolSpec(*tool.split("/", 1)) for tool in workflow.tools)
+    lined = apply_all(in_line(workflow, tools), workflow)
+    assert Order(lined).circles == Order(workflow).circles
+    assert in_line(lined, tools) == []
 
 
 def tried(completion: float, cost: float, *nodes: Any, grounded: float = 1.0) -> Tried:
