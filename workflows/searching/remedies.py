@@ -11,19 +11,19 @@ from itertools import islice
 from workflows.catalog import Catalog
 from workflows.check import check, leaves_something
 from workflows.edits import Bind, Edit, RunAfter, Show, apply, apply_all
-from workflows.graph import Argument, Literal, Node, OutputNode, Ref, Workflow, calls, taken
+from workflows.graph import Argument, Literal, Node, OutputNode, Ref, ToolNode, Workflow, calls, taken
 from workflows.grounding import Request
 from workflows.grounding import literals as named_in
 from workflows.mending import Mended, all_wrong, mend
 from workflows.repairs import proposals, swap
-from workflows.reshaping import SetPolicy
-from workflows.searching.offers import Offers, slots, wanted
+from workflows.reshaping import Add, SetPolicy
+from workflows.searching.offers import Offers, fresh, slots, wanted
 from workflows.searching.variation import Offspring, capable, places, sound
 from workflows.tool_search import search
 
 MOST = 12
 """Edits that are offered for one error."""
-MOST_TOOLS, MOST_VALUES = 3, 4
+MOST_TOOLS, MOST_VALUES, MOST_LOOKS = 3, 4, 4
 PASSING = re.compile(
     r"time[d ]?out|no answer within|temporar|try again|rate.?limit|overload|busy|unavailable|connection"
 )
@@ -142,12 +142,32 @@ def _answers(offers: Offers) -> Iterator[Sequence[Edit]]:
     for way in islice(_unused(offers), MOST):
         yield [way, *untold]
         yield [way]
+    yield from islice(_looks(offers), MOST_LOOKS)
     output = next((node for node in offers.workflow.nodes if isinstance(node, OutputNode)), None)
     if output is not None:
         told = {argument.ref for _, argument in taken(output) if isinstance(argument, Ref)}
         others = (name for name in reversed(offers.order.sequence) if name != output.id and name not in told)
         yield from ([Show(output.id, Ref(name))] for name in others)
     yield from ([edit] for edit in late)
+
+
+def _looks(offers: Offers) -> Iterator[Sequence[Edit]]:
+    """One more look, when all is changed, at the servers that are used: tools that read and that need nothing which is not
+    there."""
+    nodes = [offers.order.nodes[name] for name in offers.order.sequence]
+    [output, *_] = [node.id for node in nodes if isinstance(node, OutputNode)] or [""]
+    changing = tuple(node.id for node in nodes if leaves_something(node, offers.catalog))
+    servers = {tool.partition("/")[0] for tool in offers.workflow.tools}
+    for spec in offers.catalog if output else ():
+        if spec.effect != "read" or spec.server not in servers:
+            continue
+        fitting = {name: offers.fitting(None, wanted(spec, name)) for name in spec.required}
+        if all(fitting.values()):
+            given = {name: found[0] for name, found in fitting.items()}
+            node = ToolNode(
+                id=fresh(offers.workflow, spec.name), tool=spec.key, arguments=given, after=changing
+            )
+            yield [Add(node), Show(output, Ref(node.id))]
 
 
 def _unused(offers: Offers) -> Iterator[Edit]:
