@@ -167,7 +167,8 @@ def _edited(edit: Edit, node: Node) -> Node:
             name = f"v{len(node.values)}"
             while name in node.values:
                 name += "_"
-            return replace(node, text=f"{node.text}\n{{{name}}}", values={**node.values, name: ref})
+            text = f"{node.text}\n{{{name}}}".lstrip("\n")
+            return replace(node, text=text, values={**node.values, name: ref})
         case Bind(_, "over", argument) if isinstance(node, MapNode):
             return replace(node, over=argument)
         case Bind(_, "value", argument) if isinstance(node, ValidatorNode):

@@ -26,12 +26,25 @@ class Metered(ChatModel):
         model: str | None = None,
     ) -> Said:
         """Raises ModelFailed also where it might use more than is left. An answer may be cut shorter for that."""
+        prompt = sum(len(message["content"].encode()) for message in messages) // BYTES_A_TOKEN
         if self.most_tokens is not None:
-            prompt = sum(len(message["content"].encode()) for message in messages) // BYTES_A_TOKEN
             left = self.most_tokens - self.tokens - prompt
             if left < LEAST:
                 raise ModelFailed(f"not asked: {self.tokens} of {self.most_tokens} tokens are used")
             max_tokens = min(max_tokens, left)
-        return await super().complete(
-            messages, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed, model=model
-        )
+        before = self.tokens
+        said = None
+        try:
+            said = await super().complete(
+                messages,
+                schema=schema,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+                model=model,
+            )
+            return said
+        finally:
+            if self.tokens == before:  # not every endpoint says what it used
+                self.prompt_tokens += prompt
+                self.completion_tokens += len(said.text.encode()) // BYTES_A_TOKEN if said else 0
