@@ -1,5 +1,5 @@
-"""The arm of random edits: one plan, then typed edits at random, run after run, until nothing fails. It sees errors, and not the
-verifier; which edit may help is left to chance."""
+"""The arm of random edits: one plan, then typed edits at random, run after run, until nothing fails. It sees errors, and not
+the verifier; which edit may help is left to chance."""
 
 from random import Random
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 from jsonschema.protocols import Validator
@@ -123,10 +124,9 @@ def wanted(spec: ToolSpec, name: str) -> Schema:
     return property_schema(spec.input_schema, name) or {}
 
 
-def fresh(workflow: Workflow, base: str) -> str:
+def fresh(workflow: Workflow, base: str, known: Iterable[str] = ()) -> str:
     """An id that no step has."""
     letters = "".join(sign if sign.isalnum() else "_" for sign in base.lower() if sign.isascii())
     stem = letters if letters[:1].isalpha() else f"s{letters}"
-    taken_ids = {node.id for node in workflow.nodes}
-    return next(name for number in range(1, len(taken_ids) + 2)
-                if (name := f"{stem[:40]}_{number}") not in taken_ids)  # fmt: skip
+    used = {*known, *(node.id for node in workflow.nodes)}
+    return next(name for number in count(1) if (name := f"{stem[:40]}_{number}") not in used)

@@ -13,11 +13,24 @@ from typing import TypeVar
 from workflows.catalog import ToolSpec
 from workflows.check import MAX_ITEMS
 from workflows.edits import Bind, Bound, Edit, Show, Unbind
-from workflows.graph import Argument, Call, MapNode, Node, OutputNode, Policy, ToolNode, calls, taken
+from workflows.graph import (
+    Argument,
+    Call,
+    Literal,
+    MapNode,
+    Node,
+    OutputNode,
+    Policy,
+    Ref,
+    ToolNode,
+    calls,
+    taken,
+)
 from workflows.repairs import swap
 from workflows.reshaping import Hide, SetPolicy
 from workflows.searching.offers import Offers, properties, slots, wanted
 from workflows.tool_search import search
+from workflows.types import ALL, allowed
 
 Edits = list[Edit] | None
 Operator = Callable[[Offers, Random], Edits]
@@ -54,7 +67,7 @@ def bind(offers: Offers, rng: Random) -> Edits:
     if found is None:
         return None
     node, place, name, spec = found
-    argument = pick(rng, offers.fitting(node, wanted(spec, name)))
+    argument = argument_of(rng, offers.fitting(node, wanted(spec, name)))
     return None if argument is None else [Bind(node.id, place, argument)]
 
 
@@ -84,8 +97,9 @@ def set_policy(offers: Offers, rng: Random) -> Edits:
     elif kind == "recovery" and isinstance(node, ToolNode):
         policy = replace(old, recovery=None) if old.recovery else _recovery(offers, rng, node)
     elif kind == "fallback":
-        argument = pick(rng, offers.fitting(node, offers.ports.given(node))) if not old.fallback else None
-        policy = replace(old, fallback=argument)
+        given = offers.ports.given(node)
+        fitting = offers.fitting(node, given) if not old.fallback and allowed(given) != ALL else []
+        policy = replace(old, fallback=argument_of(rng, fitting))
     return None if policy is None or policy == old else [SetPolicy(node.id, policy)]
 
 
@@ -121,7 +135,7 @@ def filled(
         needed = name in spec.required
         if name in held or not (needed or rng.random() < OPTIONAL):
             continue
-        argument = pick(rng, offers.fitting(node, wanted(spec, name)))
+        argument = argument_of(rng, offers.fitting(node, wanted(spec, name)))
         if argument is not None:
             found[name] = argument
         elif needed:
@@ -144,6 +158,13 @@ def _recovery(offers: Offers, rng: Random, node: ToolNode) -> Policy | None:
     carried = {new: node.arguments[old] for old, new in edit.renamed}
     more = filled(offers, rng, spec, node, set(carried))
     return None if more is None else replace(node.policy, recovery=Call(spec.key, {**carried, **more}))
+
+
+def argument_of(rng: Random, fitting: Sequence[Argument]) -> Argument | None:
+    """As often a literal as a result, however many there are of either."""
+    kinds = [[one for one in fitting if isinstance(one, kind)] for kind in (Literal, Ref)]
+    kind = pick(rng, [one for one in kinds if one])
+    return pick(rng, kind) if kind else None
 
 
 def pick(rng: Random, found: Sequence[T]) -> T | None:

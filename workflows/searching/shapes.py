@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
+from typing import cast
 
+from workflows.catalog import ToolSpec
 from workflows.check import MAX_ITEMS, leaves_something
 from workflows.edits import Bind, Edit, NotAfter, Remove, RunAfter, Show, Unbind
 from workflows.graph import (
@@ -16,26 +18,69 @@ from workflows.graph import (
     ValidatorNode,
     taken,
 )
-from workflows.reshaping import Add, Each, Hide, Move, Replace, Split
-from workflows.searching.offers import Offers, fresh, slots, sure, wanted
-from workflows.searching.operators import Edits, filled, nodes, pick
-from workflows.types import allowed, items_schema
+from workflows.reach import reachable
+from workflows.reshaping import Add, Each, Hide, Move, Replace, Split, renamed
+from workflows.searching.offers import Offers, fresh, properties, slots, sure, wanted
+from workflows.searching.operators import OPTIONAL, Edits, argument_of, nodes, pick
+from workflows.types import Schema, allowed, at_path, items_schema
+
+DEEPEST = 2
+"""Calls behind a new call."""
+MADE = 0.25
+"""How often a new call's argument comes from another new call, where something there would do."""
 
 
 def add(offers: Offers, rng: Random) -> Edits:
-    """A call, with its required arguments; its result goes where it fits, or into the answer."""
+    """A call, with its required arguments, and with calls that give what nothing else gives; its result goes where it fits,
+    or into the answer."""
     spec = pick(rng, list(offers.catalog))
-    arguments = filled(offers, rng, spec, None, frozenset()) if spec else None
-    if spec is None or arguments is None:
+    steps = _with_needs(offers, rng, spec, DEEPEST) if spec else None
+    if not steps:
         return None
-    node = ToolNode(id=fresh(offers.workflow, spec.name), tool=spec.key, arguments=arguments)
-    last = [
-        name for name in offers.order.sequence if leaves_something(offers.order.nodes[name], offers.catalog)
-    ]
+    *needed, node = steps
+    edits: list[Edit] = [Add(step) for step in needed]
     if leaves_something(node, offers.catalog):
-        return [Add(replace(node, after=tuple(last[-1:]))), *_told(offers, rng, node)]
-    reader = _reader(offers, rng, node)
-    return [Add(node), reader] if reader else None
+        order = offers.order
+        last = [name for name in order.sequence if leaves_something(order.nodes[name], offers.catalog)]
+        return [*edits, Add(replace(node, after=tuple(last[-1:]))), *_told(offers, rng, node)]
+    reader = _reader(offers, rng, steps)
+    return [*edits, Add(node), reader] if reader else None
+
+
+def _with_needs(offers: Offers, rng: Random, spec: ToolSpec, depth: int) -> list[ToolNode] | None:
+    """The call, last, behind those that it takes from; None where something that it requires can't be had."""
+    arguments: dict[str, Argument] = {}
+    steps: list[ToolNode] = []
+    for name in sorted(properties(spec)):
+        if name not in spec.required and rng.random() >= OPTIONAL:
+            continue
+        fitting = offers.fitting(None, wanted(spec, name))
+        if depth and (not fitting or rng.random() < MADE):
+            source = pick(rng, _sources(offers, wanted(spec, name)))
+            before = _with_needs(offers, rng, source[0], depth - 1) if source else None
+            if source and before:
+                known = {step.id for step in steps}
+                names = {step.id: fresh(offers.workflow, step.id, known) for step in before}
+                steps += [cast(ToolNode, renamed(step, names)) for step in before]
+                fitting = [Ref(".".join((steps[-1].id, *source[1])))]
+        argument = argument_of(rng, fitting)
+        if argument is not None:
+            arguments[name] = argument
+        elif name in spec.required:
+            return None
+    own = fresh(offers.workflow, spec.name, {step.id for step in steps})
+    return [*steps, ToolNode(id=own, tool=spec.key, arguments=arguments)]
+
+
+def _sources(offers: Offers, schema: Schema) -> list[tuple[ToolSpec, tuple[str, ...]]]:
+    """Tools that only read, with the way into their result to what fits."""
+    found: list[tuple[ToolSpec, tuple[str, ...]]] = []
+    for spec in offers.catalog:
+        output = offers.catalog.output(spec.key) if spec.effect == "read" else {}
+        for way in ((), *(tuple(way.split(".")) for way in reachable(output))):
+            if sure(at_path(output, way), schema):
+                found.append((spec, way))
+    return found
 
 
 def remove(offers: Offers, rng: Random) -> Edits:
@@ -143,9 +188,10 @@ def _own(node: Node, place: str) -> Mapping[str, Argument]:
     return node.arguments if isinstance(node, ToolNode) and place.startswith("arguments.") else {}
 
 
-def _reader(offers: Offers, rng: Random, node: ToolNode) -> Edit | None:
+def _reader(offers: Offers, rng: Random, steps: list[ToolNode]) -> Edit | None:
     """Where the new step's result fits; the answer takes anything."""
-    given, before = offers.ports.given(node), {ref.source for _, ref in taken(node) if isinstance(ref, Ref)}
+    node, given = steps[-1], offers.ports.given(steps[-1])
+    before = {ref.source for step in steps for _, ref in taken(step) if isinstance(ref, Ref)}
     ways: list[Edit] = []
     for other in nodes(offers):
         if other.id in before or any(other.id in offers.order.before.get(name, ()) for name in before):

@@ -187,7 +187,8 @@ def test_the_same_seed_means_the_same_offspring_in_every_process() -> None:
         "from workflows.searching.variation import cross, vary; rng = Random(4); a = b = RIGHT\n"
         "for _ in range(30):\n"
         "  c = vary(a, TOOLS, ['tea', 3], rng, intensity=2); d = cross(a, b, TOOLS, rng)\n"
-        "  a, b = (c or d).workflow if len(a.nodes) < 12 else RIGHT, (d.workflow if d else a)\n"
+        "  found = c or d\n"
+        "  a, b = found.workflow if found and len(a.nodes) < 12 else RIGHT, (d.workflow if d else a)\n"
         "print(digest(a), digest(b))"
     )
     here = Path(__file__)

@@ -20,7 +20,7 @@ from runnable import runnable
 from scripted import Scripted
 from shop import RIGHT, TOOLS
 
-from workflows.callers import Counted, Spent
+from workflows.callers import Checked, Counted, Spent
 from workflows.calling import Outcome, ToolRequest
 from workflows.catalog import Catalog, ToolSpec, catalog
 from workflows.codec import digest
@@ -70,7 +70,7 @@ class Task:
     async def __call__(self, workflow: Workflow) -> Fitness:
         self.seen.append(workflow)
         caller = Counted(Scripted(answer))
-        result = await run(workflow, {"query": "tea"}, caller)
+        result = await run(workflow, {"query": "tea"}, Checked(caller, TOOLS))
         made = [(record.arguments, record.value) for record in result.records if record.state == "done"]
         text = result.text or ""
         results = str([value for arguments, value in made])
