@@ -21,7 +21,7 @@ from workflows.check import check
 from workflows.codec import canonical, digest, from_json, to_json
 from workflows.compiled import compiled
 from workflows.difference import difference
-from workflows.edits import Edit, EditError, apply, told
+from workflows.edits import Edit, EditError, SwapTool, apply, told
 from workflows.graph import Call, Literal, MapNode, MergeNode, OutputNode, Policy, Ref, ToolNode, Workflow
 from workflows.reshaping import Add, Each, Hide, Move, Replace, SetPolicy, Split
 from workflows.searching.offers import Offers
@@ -179,6 +179,16 @@ def test_a_thousand_mutations_gain_no_capability_unseen(how: str) -> None:
         used |= gained.keys()
         found = child.workflow if len(child.workflow.nodes) < 20 else first
     assert used == granted - RIGHT.tools  # what it may reach is reached
+
+
+def test_a_tool_that_is_refused_already_is_not_changed_for_another_one() -> None:
+    """Nothing new is wrong with it, and yet it would call what its parent could not."""
+    letter = ToolNode(id="letter", tool="mail/burn", arguments={})
+    parent = replace(RIGHT, nodes=(*RIGHT.nodes, letter))
+    known = frozenset(map(place, check(parent, TOOLS)))
+    assert known
+    assert sound(parent, [SwapTool("letter", "", "mail/steal")], parent, TOOLS, known) is None
+    assert sound(parent, [SetPolicy("letter", Policy(retries=1))], parent, TOOLS, known) is not None
 
 
 def test_the_same_seed_means_the_same_offspring_in_every_process() -> None:
