@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import engine, held, intake, replay, stopping, time_to_verdict
+from benchmarks import engine, held, intake, replay, search, stopping, time_to_verdict
 from benchmarks.measure import Result, say
 
 BENCHMARKS: Mapping[str, Callable[[bool], Result]] = {
@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, Callable[[bool], Result]] = {
     "time_to_verdict": time_to_verdict.measure,
     "held": held.measure,
     "engine": engine.measure,
+    "search": search.measure,
 }
 
 

@@ -18,8 +18,9 @@ from workflows.graph import Workflow
 from workflows.journal import Journal, JournalError
 from workflows.model import ChatModel
 from workflows.record import WorkflowResult
+from workflows.searching.metered import Metered
 from workflows.servers import Servers
-from workflows.servers.file import ServersFileError, read_servers_file
+from workflows.servers.file import ServersFile, ServersFileError, read_servers_file
 from workflows.servers.state_copies import StateError
 
 
@@ -43,13 +44,18 @@ class RunOptions:
     model: ModelAddress | None = None
 
 
+def servers_file(path: Path) -> ServersFile:
+    """Raises BadInput."""
+    try:
+        return read_servers_file(path)
+    except ServersFileError as error:
+        raise BadInput(str(error)) from None
+
+
 @asynccontextmanager
 async def live_servers(path: Path, cache: Path | None = None) -> AsyncIterator[Servers]:
     """Raises BadInput for the file, Broken where the servers' state can't be kept."""
-    try:
-        file = read_servers_file(path)
-    except ServersFileError as error:
-        raise BadInput(str(error)) from None
+    file = servers_file(path)
     try:
         async with Servers(file, cache=cache) as servers:
             yield servers
@@ -106,7 +112,10 @@ def _journal(
 
 
 @asynccontextmanager
-async def chat_model(address: ModelAddress | None) -> AsyncIterator[ChatModel | None]:
+async def chat_model(
+    address: ModelAddress | None, most_tokens: int | None = None
+) -> AsyncIterator[ChatModel | None]:
+    """Raises BadInput for the key's file."""
     if address is None:
         yield None
         return
@@ -117,4 +126,4 @@ async def chat_model(address: ModelAddress | None) -> AsyncIterator[ChatModel | 
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{address.api_key_file}: {error}") from None
     async with httpx2.AsyncClient() as http:
-        yield ChatModel(http, address.base_url, address.model, key)
+        yield Metered(http, address.base_url, address.model, key, most_tokens=most_tokens)

@@ -112,6 +112,10 @@ class Memo(Wrapper):
         known.set_result(outcome)
         return outcome
 
+    def forget_running(self) -> None:
+        """Calls that have not ended answer those who wait for them, and nobody later."""
+        self._known = {key: known for key, known in self._known.items() if known.done()}
+
     def _forget(self, key: str, known: asyncio.Future[Outcome]) -> None:
         if self._known.get(key) is known:
             del self._known[key]

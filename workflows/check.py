@@ -1,9 +1,11 @@
 """Everything that is wrong with a workflow, found before any tool is called, all at once."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -253,7 +255,16 @@ def _schemas(node: Node) -> Iterator[tuple[str, Schema]]:
 
 def _broken(schema: Schema) -> str | None:
     try:
-        Draft202012Validator.check_schema(schema)
+        return _why_broken(json.dumps(schema))
+    except RecursionError:
+        return "it is nested too deep"
+
+
+@lru_cache(maxsize=1024)
+def _why_broken(schema: str) -> str | None:
+    """A search checks the same schema thousands of times, and it takes longer than all the rest."""
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
     except (SchemaError, RecursionError) as error:
         return str(getattr(error, "message", "it is nested too deep"))[:200]
     return None

@@ -1,5 +1,5 @@
 """Typed edits of a workflow: data, applied to give another workflow. An edit that does not fit raises EditError and
-changes nothing."""
+changes nothing. Those of its shape are in `reshaping`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,10 +20,9 @@ from workflows.graph import (
     ValidatorNode,
     Workflow,
 )
-
-
-class EditError(ValueError):
-    """There is no such step or place in the workflow."""
+from workflows.reshaping import EditError as EditError
+from workflows.reshaping import Reshape, find, reshaped, with_node
+from workflows.reshaping import told as told_reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +98,18 @@ class Show:
     ref: Ref
 
 
-Edit = Show | SwapTool | Bind | Unbind | Rename | Remove | RunAfter | NotAfter | Bound
+Edit = Show | SwapTool | Bind | Unbind | Rename | Remove | RunAfter | NotAfter | Bound | Reshape
 
 
 def apply(edit: Edit, workflow: Workflow) -> Workflow:
     """Raises EditError."""
+    if isinstance(edit, Reshape):
+        return reshaped(edit, workflow)
     if isinstance(edit, Remove):
-        _node(workflow, edit.node)
+        find(workflow, edit.node)
         kept = (node for node in workflow.nodes if node.id != edit.node)
         return replace(workflow, nodes=tuple(_without(node, edit.node) for node in kept))
-    node = _edited(edit, _node(workflow, edit.node))
-    return replace(workflow, nodes=tuple(node if other.id == node.id else other for other in workflow.nodes))
+    return with_node(workflow, _edited(edit, find(workflow, edit.node)))
 
 
 def apply_all(edits: Iterable[Edit], workflow: Workflow) -> Workflow:
@@ -121,6 +121,8 @@ def apply_all(edits: Iterable[Edit], workflow: Workflow) -> Workflow:
 
 def told(edit: Edit) -> str:
     """For people, in a line."""
+    if isinstance(edit, Reshape):
+        return told_reshape(edit)
     match edit:
         case SwapTool(node, place, tool, _):
             return f"{_joined(node, place)}: call {tool}"
@@ -165,7 +167,8 @@ def _edited(edit: Edit, node: Node) -> Node:
             name = f"v{len(node.values)}"
             while name in node.values:
                 name += "_"
-            return replace(node, text=f"{node.text}\n{{{name}}}", values={**node.values, name: ref})
+            text = f"{node.text}\n{{{name}}}".lstrip("\n")
+            return replace(node, text=text, values={**node.values, name: ref})
         case Bind(_, "over", argument) if isinstance(node, MapNode):
             return replace(node, over=argument)
         case Bind(_, "value", argument) if isinstance(node, ValidatorNode):
@@ -235,13 +238,6 @@ def _without(node: Node, gone: str) -> Node:
     if node.when is not None and node.when.partition(".")[0] == gone:
         changes["when"] = None
     return replace(node, **changes) if changes else node
-
-
-def _node(workflow: Workflow, node_id: str) -> Node:
-    node = workflow.node(node_id)
-    if node is None:
-        raise EditError(f"there is no step {node_id}")
-    return node
 
 
 def _held(node: Node, holder: str) -> Arguments:

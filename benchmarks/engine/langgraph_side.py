@@ -1,5 +1,5 @@
-"""The peer's side, in its own environment: SHAPE REPEATS memory|durable. Prints microseconds a step of a graph that is
-compiled."""
+"""The peer's side, in its own environment: SHAPE REPEATS memory|durable|compile. Prints microseconds a step of a graph that
+is compiled, or, with compile, that compiling it takes."""
 
 import asyncio
 import json
@@ -46,6 +46,12 @@ async def main(shape: list[list[int]], repeats: int, mode: str) -> None:
         for _ in range(repeats):
             began = time.perf_counter()
             await ready.ainvoke({"values": {}}, config)
+            seconds.append(time.perf_counter() - began)
+    elif mode == "compile":
+        built = graph(shape)
+        for _ in range(repeats):
+            began = time.perf_counter()
+            built.compile()
             seconds.append(time.perf_counter() - began)
     else:
         from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver

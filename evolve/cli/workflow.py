@@ -3,7 +3,6 @@ evolution run."""
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,8 @@ from evolve.cli.workflow_options import (
     model_options,
     parallel_option,
 )
+from evolve.cli.workflow_search import search
+from evolve.cli.workflow_steps import COLUMNS, steps
 from evolve.errors import BadInput, Refused
 from evolve.sanitize import for_page, one_line
 from evolve.workflow_files import read_inputs, read_workflow
@@ -28,11 +29,10 @@ from workflows.catalog import Catalog
 from workflows.codec import digest, to_json
 from workflows.difference import difference
 from workflows.edits import told
-from workflows.graph import Workflow, dependencies
+from workflows.graph import Workflow
 from workflows.grounding import Request
 from workflows.mending import all_wrong, mend
-from workflows.mermaid import mermaid, what
-from workflows.order import Order
+from workflows.mermaid import mermaid
 from workflows.record import WorkflowResult
 from workflows.repairs import Repair, repairs
 from workflows.shipped import library
@@ -47,6 +47,7 @@ def workflow() -> None:
 
 
 workflow.add_command(compile_command)
+workflow.add_command(search)
 
 
 @workflow.command("list")
@@ -77,7 +78,7 @@ def show(file: Path, drawn: bool, as_json: bool) -> None:
     else:
         inputs = ", ".join(sorted(found.inputs)) or "none"
         print_fields([("name", found.name), ("digest", digest(found)), ("inputs", inputs)])
-        print_table(("step", "does", "after"), _steps(found), "no steps")
+        print_table(COLUMNS, steps(found), "no steps")
 
 
 @workflow.command()
@@ -229,13 +230,6 @@ def _print_result(found: Workflow, result: WorkflowResult, as_json: bool) -> Non
 
 def _repair(way: Repair) -> dict[str, Any]:
     return {"edit": type(way.edit).__name__, **asdict(way.edit), "told": told(way.edit), "left": way.left}
-
-
-def _steps(found: Workflow) -> Iterator[tuple[str, str, str]]:
-    order = Order(found)
-    for name in (*order.sequence, *sorted(order.nodes.keys() - set(order.sequence))):
-        node = order.nodes[name]
-        yield name, what(node), ", ".join(sorted(dependencies(node)))
 
 
 def _short(value: object) -> str:

@@ -27,7 +27,7 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
     assert done.returncode == 0, done.stderr
     results: dict[str, Any] = json.loads(done.stdout)
     names = run("--list").stdout.split()
-    assert names == ["replay", "intake", "stopping", "time_to_verdict", "held", "engine"]
+    assert names == ["replay", "intake", "stopping", "time_to_verdict", "held", "engine", "search"]
     for name in names:
         assert results[name]["peers"], name
         assert all(text for text in results[name]["peers"].values()), name
@@ -58,6 +58,13 @@ def test_every_benchmark_gives_medians_a_peer_and_a_ratio() -> None:
         row = results["engine"][shape]
         assert min(row["ours_to_langgraph"], row["ours_to_asyncio"], row["bytes_a_step"]) > 0
     assert results["engine"]["durable_chain"]["ours_to_langgraph"] > 0
+    for size in ("small", "medium", "largest"):
+        assert (
+            min(results["search"][size][way] for way in ("checked", "offspring", "checked_to_langgraph")) > 0
+        )
+    memo = results["search"]["memo"]
+    assert memo["same_course"]
+    assert memo["calls_with"] < memo["calls_without"]
 
 
 @pytest.mark.docker
@@ -74,5 +81,5 @@ def test_a_shard_of_the_docker_engine_is_measured_against_a_container_a_case(
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     done = run("reply")
     assert done.returncode == 2
-    assert "'reply': one of replay, intake, stopping, time_to_verdict, held, engine" in done.stderr
+    assert "'reply': one of replay, intake, stopping, time_to_verdict, held, engine, search" in done.stderr
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""A draft that stands alone is told by the request's words which tool was meant; nothing is changed for no more than that."""
+"""A draft that stands alone is told by the request's words which tool was meant; nothing is changed by that."""
 
 from tests.unit.workflows.planners import TOOLS
 from workflows.grounding import Request
