@@ -3,16 +3,16 @@
 import asyncio
 import json
 import os
-import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evolve.errors import BadInput
 from evolve.workflow_task import CallCheck, FileCheck, Verify
 from workflows.calling import Outcome, ToolRequest
+from workflows.verify import is_call, stands_in
 
 SECONDS = 60.0
 """A command that takes longer has failed."""
@@ -42,13 +42,6 @@ async def verified(verify: Verify, answer: str | None, calls: Calls, folder: Pat
     return Verdict(1 - len(complaints) / len(found), complaints)
 
 
-def stands_in(text: str, whole: str) -> bool:
-    """A number does not stand in a longer one."""
-    head = r"(?<!\d)" if text[:1].isdigit() else ""
-    tail = r"(?!\d)" if text[-1:].isdigit() else ""
-    return re.search(head + re.escape(text) + tail, whole) is not None
-
-
 def _answer(wanted: Sequence[str], answer: str, values: Sequence[object]) -> Iterator[str | None]:
     seen = [text for value in values for text in _texts(value)]
     for text in wanted:
@@ -69,13 +62,8 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _call(wanted: CallCheck, made: Sequence[ToolRequest]) -> str | None:
-    missing = object()
-    for request in made:
-        given: Mapping[str, Any] = request.arguments
-        if request.tool == wanted.tool and all(
-            given.get(n, missing) == v for n, v in wanted.arguments.items()
-        ):
-            return None
+    if any(is_call(request, wanted.tool, wanted.arguments) for request in made):
+        return None
     return f"{wanted.tool} was not called as it has to be"
 
 

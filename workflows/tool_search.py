@@ -56,6 +56,12 @@ def clauses(text: str) -> list[str]:
     return _CLAUSE.split(text)
 
 
+def asks(clause: str) -> bool:
+    """It does not begin with a dull word, as `In the repository` does: it may tell what to do."""
+    first = _WORD.search(clause)
+    return first is not None and _DULL.fullmatch(first[0].lower()) is None
+
+
 def _beside_best(scores: dict[str, float]) -> dict[str, float]:
     best = max(scores.values(), default=1.0)
     return {key: score / best for key, score in scores.items()}

@@ -120,7 +120,7 @@ def _answer(verify: Verify, answer: str | None) -> Iterator[str]:
 
 def _calls(verify: Verify, worked: list[ToolRequest]) -> Iterator[str]:
     for wanted in verify.calls:
-        if not any(_is(wanted, request) for request in worked):
+        if not any(is_call(request, wanted.tool, wanted.arguments) for request in worked):
             yield f"{wanted.tool} was not called as it has to be"
 
 
@@ -131,9 +131,10 @@ def stands_in(text: str, whole: str) -> bool:
     return re.search(head + re.escape(text) + tail, whole) is not None
 
 
-def _is(wanted: WantedCall, request: ToolRequest) -> bool:
-    named = wanted.arguments.items()
-    return request.tool == wanted.tool and all(
+def is_call(request: ToolRequest, tool: str, arguments: Mapping[str, object]) -> bool:
+    """Of this tool, with at least these arguments."""
+    named = arguments.items()
+    return request.tool == tool and all(
         request.arguments.get(name, MISSING) == value for name, value in named
     )
 

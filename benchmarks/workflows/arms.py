@@ -1,4 +1,4 @@
-"""The arms: three that need nothing of ours but the planner, the engine and the servers, and ours. None sees the verifier.
+"""The arms: four that need nothing of ours but the planner, the engine and the servers, and ours. None sees the verifier.
 
 Between two plans of one arm the world is put back as it was, for every arm alike: what counts is what the last plan did. So
 a baseline is not punished for the half of a plan that it threw away.
@@ -8,16 +8,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.workflows import react
-from benchmarks.workflows.arena import Arena, Episode
+from benchmarks.workflows.arena import Arena
+from benchmarks.workflows.random_edits import random_edits
+from benchmarks.workflows.setting import Arm, Setting
 from benchmarks.workflows.tasks import Task
 from workflows.calling import ToolRequest
 from workflows.compiled import WorkflowError
 from workflows.engine import run
 from workflows.model import ChatModel, ModelFailed
-from workflows.planner import TOOLS, Failure, Planned, Planner, PlannerFailed, read_object
+from workflows.planner import TOOLS, Failure, Planned, PlannerFailed, read_object
 from workflows.solving.solve import LIMITS, Limits, solve
 
 MOST_TRIES = 10
@@ -44,25 +46,6 @@ class Measured:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What an arm has at hand."""
-
-    arena: Arena
-    episode: Episode
-    model: ChatModel
-
-    @property
-    def planner(self) -> Planner:
-        return Planner(self.model, self.arena.catalog)
-
-
-class Arm(Protocol):
-    async def __call__(self, setting: Setting, request: str, /) -> str | None:
-        """The answer, or None. All that an arm gets to know of a task is its request."""
-        ...
 
 
 async def zero_shot(setting: Setting, request: str, /) -> str | None:
@@ -136,6 +119,7 @@ ARMS: Mapping[str, Arm] = {
     "zero-shot": zero_shot,
     "retry": retry,
     "react": step_by_step,
+    "random edits": random_edits,
     "repair": repaired,
     "ours": ours,
 }

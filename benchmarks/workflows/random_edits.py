@@ -3,7 +3,7 @@ the verifier; which edit may help is left to chance."""
 
 from random import Random
 
-from benchmarks.workflows.arms import Setting
+from benchmarks.workflows.setting import Setting
 from workflows.compiled import WorkflowError
 from workflows.engine import run
 from workflows.graph import Workflow

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from workflows.calling import Outcome, ToolRequest
+from workflows.verify import is_call, stands_in
 
 Calls = Sequence[tuple[ToolRequest, Outcome]]
 State = Mapping[str, Any]
@@ -105,14 +106,5 @@ def results(wanted: Mapping[str, Any], worked: Worked) -> Iterator[Any]:
             yield value
 
 
-def stands_in(text: str, whole: str) -> bool:
-    """A number does not stand in a longer one."""
-    head = r"(?<!\d)" if text[:1].isdigit() else ""
-    tail = r"(?!\d)" if text[-1:].isdigit() else ""
-    return re.search(head + re.escape(text) + tail, whole) is not None
-
-
 def _matches(wanted: Mapping[str, Any], request: ToolRequest) -> bool:
-    if request.tool != wanted["tool"]:
-        return False
-    return all(request.arguments.get(name, MISSING) == value for name, value in wanted["arguments"].items())
+    return is_call(request, wanted["tool"], wanted["arguments"])

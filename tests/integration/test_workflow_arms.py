@@ -54,7 +54,7 @@ def test_a_planner_without_mistakes_gets_all_done() -> None:
 
 def test_a_planner_that_talks_is_asked_until_it_may_not_be_asked_again() -> None:
     found = rows({**NEVER, "prose": 1.0})
-    limits = {"zero-shot": 1, "retry": MOST_TRIES + 1, "react": MOST_TURNS}
+    limits = {"zero-shot": 1, "random edits": 1, "retry": MOST_TRIES + 1, "react": MOST_TURNS}
     for name, limit in limits.items():
         assert not any(row.done or row.tool_calls for row in found[name])
         assert {row.planner_calls for row in found[name]} == {limit}

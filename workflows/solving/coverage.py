@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from workflows.catalog import Catalog
 from workflows.graph import Literal, Workflow, calls
 from workflows.grounding import Request
-from workflows.tool_search import clauses, relevance
+from workflows.tool_search import asks, clauses, relevance
 
 DECIDED, ABOUT = 1.5, 0.5
 """A tool that fits a clause less well, beside what one word that no other tool has counts, fits by chance; one that fits
@@ -34,7 +34,7 @@ def undone(workflow: Workflow, catalog: Catalog, request: Request) -> list[str]:
 def undone_by(tools: Iterable[str], catalog: Catalog, request: Request) -> Iterator[tuple[str, str]]:
     """These parts, each with the tool that it is about."""
     called, decided = set(tools), DECIDED * math.log(1 + len(catalog))
-    for clause in clauses(request.text):
+    for clause in filter(asks, clauses(request.text)):
         about = relevance(catalog, clause)
         best = max(about, key=lambda key: (about[key], key), default="")
         here = max((about.get(tool, 0.0) for tool in called), default=0.0)

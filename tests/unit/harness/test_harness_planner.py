@@ -138,7 +138,7 @@ def test_no_draft_is_waited_for_when_time_is_up() -> None:
     assert 1 <= len(told.asked) <= 3
     assert found.text == "Found a person."
     assert made(never := Told([DOUBTFUL], wait=60), seconds=0.01).text is None
-    assert len(never.asked) == 1
+    assert len(never.asked) <= 1
 
 
 def test_no_draft_is_asked_for_when_time_is_up() -> None:

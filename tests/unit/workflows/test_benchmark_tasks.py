@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.workflows.admission import unknowable, without
 from benchmarks.workflows.tasks import draw_all, patterns
-from benchmarks.workflows.verify import complaints, stands_in
+from benchmarks.workflows.verify import complaints
 from workflows.calling import Outcome, ToolRequest
+from workflows.verify import stands_in
 
 READ = ToolRequest("s1", "", 1, "fs/read", {"path": "a.txt"})
 
