@@ -1,6 +1,5 @@
-"""The shipped workflows of a substrate, and what a commit changes in them. What can't be read is said, never raised."""
+"""The shipped workflows of a substrate, and what a commit changes in them, as records."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,10 @@ from typing import Any
 from evolve import worktree
 from evolve.errors import Broken
 from evolve.views.record import Record
-from workflows.codec import GraphError, from_json, to_json
+from evolve.workflow_library import LIBRARY, Shipped, library_at
+from workflows.codec import to_json
 from workflows.difference import Difference, capabilities, difference
-from workflows.graph import Workflow
 
-LIBRARY = "workflows/library/"
-MOST_BYTES = 256 << 10
 Table = dict[str, Any]
 """A workflow in its canonical form."""
 
@@ -56,10 +53,12 @@ def shipped_workflows(repository: Path) -> tuple[ShippedWorkflow, ...]:
     if not (repository / ".git").exists():
         return ()  # or git would look around in the folders above
     try:
-        files = worktree.read_files(repository, worktree.head(repository), LIBRARY)
+        library = library_at(repository, worktree.head(repository))
     except Broken:
         return ()
-    return tuple(_shipped(path, files[path]) for path in sorted(files) if path.endswith(".json"))
+    return tuple(
+        ShippedWorkflow(path=path, workflow=_table(one), problem=one.problem) for path, one in library.items()
+    )
 
 
 @lru_cache(maxsize=64)
@@ -67,48 +66,34 @@ def workflow_changes(repository: Path, base: str, commit: str) -> tuple[Workflow
     """By path; empty where the commits can't be read."""
     if not worktree.has_commits(repository, base, commit):
         return ()
-    before, after = (worktree.read_files(repository, one, LIBRARY) for one in (base, commit))
-    paths = sorted(path for path in before.keys() | after.keys() if path.endswith(".json"))
+    before, after = library_at(repository, base), library_at(repository, commit)
+    pairs = [(path, before.get(path), after.get(path)) for path in sorted(before.keys() | after.keys())]
     return tuple(
-        _change(path, before.get(path), after.get(path))
-        for path in paths
-        if before.get(path) != after.get(path)
+        _change(path, one, other)
+        for path, one, other in pairs
+        if one is None or other is None or one.content != other.content
     )
 
 
-def _shipped(path: str, data: bytes) -> ShippedWorkflow:
-    workflow, problem = _read(data)
-    return ShippedWorkflow(path=path, workflow=to_json(workflow) if workflow else None, problem=problem)
-
-
-def _change(path: str, old: bytes | None, new: bytes | None) -> WorkflowChange:
-    (before, problem), (after, other) = _read(old), _read(new)
+def _change(path: str, old: Shipped | None, new: Shipped | None) -> WorkflowChange:
+    before, after = (one.workflow if one else None for one in (old, new))
     found = difference(before, after) if before and after else Difference((), {}, {})
     gone = capabilities(before) if before and not after else found.lost
     won = capabilities(after) if after and not before else found.gained
-    problems = [f"{when}: {what}" for when, what in (("before", problem), ("after", other)) if what]
+    told = (("before", old), ("after", new))
     return WorkflowChange(
         path=path,
-        before=to_json(before) if before else None,
-        after=to_json(after) if after else None,
+        before=_table(old),
+        after=_table(new),
         changes=tuple(
             StepChange(step=one.node, place=one.place, before=one.before, after=one.after)
             for one in found.changes
         ),
         gained=tuple(won),
         lost=tuple(gone),
-        problems=tuple(problems),
+        problems=tuple(f"{when}: {one.problem}" for when, one in told if one and one.problem),
     )
 
 
-def _read(data: bytes | None) -> tuple[Workflow | None, str]:
-    if data is None:
-        return None, ""
-    if len(data) > MOST_BYTES:
-        return None, f"larger than {MOST_BYTES} bytes"
-    try:
-        return from_json(json.loads(data.decode("utf-8"))), ""
-    except GraphError as error:
-        return None, str(error)
-    except (ValueError, RecursionError) as error:
-        return None, f"not JSON: {error}"
+def _table(one: Shipped | None) -> Table | None:
+    return to_json(one.workflow) if one and one.workflow else None

@@ -185,6 +185,9 @@ def test_nothing_that_a_candidate_writes_breaks_the_page_or_the_api(tmp_path: Pa
         assert answer.status_code == 200
         found = {one["path"]: one for one in answer.json()["workflows"]}
         assert len(found) == len(NASTY) + 1
+        bad = {path.rpartition("/")[2][:-5] for path, one in found.items() if one["problems"]}
+        assert bad == set(NASTY) - {"deep_value", "long", "twins", "circle", "crowd", "bare"}
+        assert "larger than" in found["workflows/library/large.json"]["problems"][0]
     world.close()
 
 
