@@ -10,7 +10,7 @@ from evolve.durability import less_durable
 from evolve.judge.shown import JudgeStory
 from evolve.settings import Settings
 from evolve.substrate_facts import LOOK_BACK, SubstrateFacts
-from evolve.views import RunSummary
+from evolve.views import RunSummary, WorkflowChange
 from trial.report import TrialReport
 from trial.verdict import REQUIRED
 
@@ -18,6 +18,8 @@ FEW_PAIRS = 20
 WIDE_MARGIN = 3.0
 LARGE_LINES = 80
 SLOWER = 1.5
+MOST_TOOLS = 10
+"""That are named of one workflow; its drawing names more."""
 
 
 class Told(Protocol):
@@ -41,6 +43,7 @@ def what_to_distrust(
     facts: SubstrateFacts,
     judge: JudgeStory | None = None,
     diff: str = "",
+    workflows: Sequence[WorkflowChange] = (),
 ) -> tuple[str, ...]:
     """Empty only when nothing stands out, which is not the same as being safe. A judge that does not count warns of
     nothing."""
@@ -52,6 +55,11 @@ def what_to_distrust(
         found += _change(proposal)
         found += _substrate(facts)
     found += [f"{line}: what was answered may be gone after a power cut." for line in less_durable(diff)]
+    found += [
+        f"The workflow {change.name} may call {tool}, which it could not before."
+        for change in workflows
+        for tool in change.gained[:MOST_TOOLS]
+    ]
     if judge is not None and judge.counts and judge.judged is not None:
         found += [
             f"The judge finds the reply to case {case_id} worse than the baseline's."

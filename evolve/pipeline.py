@@ -13,7 +13,7 @@ from evolve.budget import OutOfBudget
 from evolve.context import RunContext
 from evolve.judging import fix_keypoints, judge_pass
 from evolve.population import Population
-from evolve.proposal import merge, propose
+from evolve.proposal import merge, propose, proposers
 from evolve.stage import Place, stage
 from evolve.stages import baseline, controls, evaluate, locate, right_answer, select, trial, verdict
 from evolve.stages.models import (
@@ -73,11 +73,12 @@ def _passes(context: RunContext, population: Population) -> Decided:
         return limit
     keypoints = fix_keypoints(context, known)
     for iteration in range(1, context.settings.run.iterations + 1):
-        for number in range(1, context.settings.run.candidates + 1):
-            propose(context, Place(iteration, number), known, located, population)
+        coders = proposers(context, iteration, located)
+        for number, coder in enumerate(coders, 1):
+            propose(context, Place(iteration, number), coder, known, located, population)
             if population.ended is not None:
                 return population.ended
-        merge(context, iteration, known, population)
+        merge(context, iteration, len(coders), known, population)
         judge_pass(context, iteration, known, keypoints, population)
         decided = _try_the_leader(context, iteration, field, population)
         if decided is not None and decided.final:

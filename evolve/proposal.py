@@ -10,6 +10,7 @@ from functools import partial
 from evolve.archive import choose_parent, worth_merging
 from evolve.context import RunContext
 from evolve.population import Population
+from evolve.settings import WORKFLOWS
 from evolve.stage import Place, stage
 from evolve.stages import build, code_review, combine, implement, plan, plan_review, screen
 from evolve.stages.models import (
@@ -29,11 +30,21 @@ ENDS_RUN = ("limit_architecture",)
 """Answers of a review that no other proposal could change."""
 
 
+def proposers(context: RunContext, iteration: int, located: Located) -> list[str]:
+    """Coders of one pass, a proposal each. They take turns; who improves workflows comes beside them where failing turns ran
+    one."""
+    run = context.settings.run
+    first = (iteration - 1) * run.candidates
+    names = [run.coders[number % len(run.coders)] for number in range(first, first + run.candidates)]
+    joins = located.workflows and run.workflows != "off" and WORKFLOWS not in run.coders
+    return [*names, *([WORKFLOWS] if joins else [])]
+
+
 def propose(
-    context: RunContext, place: Place, known: Baseline, located: Located, population: Population
+    context: RunContext, place: Place, coder: str, known: Baseline, located: Located, population: Population
 ) -> None:
-    """Make one proposal and add what came of it to the population."""
-    brief = _brief(context, place, population)
+    """Let a coder make one proposal and add what came of it to the population."""
+    brief = _brief(context, place, coder, population)
     planned, review = _plan(context, place, known, located, brief)
     if review.ok:
         done, review = _implement(context, place, brief, planned, population)
@@ -43,10 +54,13 @@ def propose(
         _refused(context, place, review, population)
 
 
-def merge(context: RunContext, iteration: int, known: Baseline, population: Population) -> None:
-    """Put together what mends different cases, where git can: each merge is a candidate like any other."""
+def merge(
+    context: RunContext, iteration: int, proposals: int, known: Baseline, population: Population
+) -> None:
+    """Put together what mends different cases, where git can: each merge is a candidate like any other. `proposals`: of this
+    pass, before."""
     pairs = worth_merging(population.entries)
-    for number, (one, other) in enumerate(pairs, context.settings.run.candidates + 1):
+    for number, (one, other) in enumerate(pairs, proposals + 1):
         place, parents = Place(iteration, number), (one.id, other.id)
         pair = Brief(coder="merge", seed=context.seed, parents=parents, commits=(one.commit, other.commit))
         done = stage(context, place, "combine", pair, partial(combine.run, pair=pair), Implemented)
@@ -54,14 +68,13 @@ def merge(context: RunContext, iteration: int, known: Baseline, population: Popu
             _build_and_screen(context, place, known, done, parents, population)
 
 
-def _brief(context: RunContext, place: Place, population: Population) -> Brief:
-    """Coders take turns; from the second pass on a proposal may start from an earlier candidate."""
-    names = context.settings.run.coders
+def _brief(context: RunContext, place: Place, coder: str, population: Population) -> Brief:
+    """From the second pass on a proposal may start from an earlier candidate."""
     number = (place.iteration - 1) * context.settings.run.candidates + place.proposal - 1
     rng = random.Random(f"parent:{context.seed}:{number}")
     parent = choose_parent(population.entries, place.iteration, rng)
     return Brief(
-        coder=names[number % len(names)],
+        coder=coder,
         seed=context.seed + number,
         parents=(parent.id,) if parent else (),
         commits=(parent.commit,) if parent else (),

@@ -167,6 +167,10 @@ DEPTHS: dict[Depth, dict[str, int | float]] = {
 """What each depth of a run stands for; every value can be set by itself, too."""
 
 
+WORKFLOWS = "workflows"
+"""The coder that improves shipped workflows."""
+
+
 class RunSection(Section):
     depth: Depth = "light"
     """How far a run goes: the default of `iterations`, `candidates`, both `rounds` and the limits below."""
@@ -192,6 +196,9 @@ class RunSection(Section):
     """Plans that a proposal may hand in before its review gives it up."""
     code_rounds: Annotated[int, Field(ge=1, le=8)] = 1
     """Changes that a proposal may hand in before its review gives it up."""
+    workflows: Literal["off", "same_tools", "any_tool"] = "same_tools"
+    """Whether better versions of shipped workflows are proposed, too, where failing turns ran one: with the tools that each
+    calls or declares already, or with any."""
     stop_at_limit: bool = True
     """End as `limit_model` before a coder is paid when every failing visible case is shown to be the model's."""
     max_usd: Annotated[float, Field(ge=0)] = 5.0
@@ -218,9 +225,9 @@ class RunSection(Section):
     @property
     def everybody(self) -> tuple[str, ...]:
         """Coders in any role."""
-        return tuple(
-            dict.fromkeys(name for name in (*self.coders, self.planner, self.reviewer, self.judge) if name)
-        )
+        more = () if self.workflows == "off" else (WORKFLOWS,)
+        names = (*self.coders, self.planner, self.reviewer, self.judge, *more)
+        return tuple(dict.fromkeys(name for name in names if name))
 
     @model_validator(mode="before")
     @classmethod

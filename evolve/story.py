@@ -23,7 +23,16 @@ from evolve.signatures import Standing, standing
 from evolve.stages.models import Implemented, Located, Review, Suspect
 from evolve.substrate_facts import SubstrateFacts, substrate_facts
 from evolve.tables import CandidateRow, RunRow, StageRow
-from evolve.views import CandidateSummary, Cost, Record, RunSummary, get_candidate, get_run
+from evolve.views import (
+    CandidateSummary,
+    Cost,
+    Record,
+    RunSummary,
+    WorkflowChange,
+    get_candidate,
+    get_run,
+    workflow_changes,
+)
 from evolve.views.population import Outputs
 from trial.report import Check, Split, TrialReport
 
@@ -40,6 +49,8 @@ class Story(Record):
     failure: Failure | None
     suspects: tuple[Suspect, ...]
     diff: str
+    workflows: tuple[WorkflowChange, ...]
+    """What it changes in shipped workflows."""
     splits: tuple[SplitStory, ...]
     review: tuple[Check, ...]
     """What the deterministic code review asked, before any trial."""
@@ -83,6 +94,8 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
     splits = split_stories(batch, trials)
     cases = tuple(case for split in splits for case in split.cases)
     facts = substrate_facts(settings.substrate_repository, proposal)
+    repository = settings.substrate_repository
+    changed = workflow_changes(repository, proposal.base_commit, proposal.commit) if proposal else ()
     judge = judge_story(
         outputs.last((0, 0), "keypoints", Keypoints),
         outputs.last(here, "agree", Judged),
@@ -99,11 +112,14 @@ def candidate_story(settings: Settings, store: Store, candidate_id: str) -> Stor
         failure=failure(batch),
         suspects=located.suspects if located else (),
         diff=shown,
+        workflows=changed,
         splits=splits,
         review=review.checks if review else (),
         judge=judge,
         facts=facts,
-        distrust=what_to_distrust(settings, run, proposal, report, batch, cases, facts, judge, shown),
+        distrust=what_to_distrust(
+            settings, run, proposal, report, batch, cases, facts, judge, shown, changed
+        ),
         consent=standing(settings, row.approval_digest, proposal),
         problems=(*shelf.problems, *_misfits(row, proposal, report, batch, diff, trials_digest)),
     )

@@ -16,7 +16,7 @@ from evolve.coding.protocol import Missing
 from evolve.errors import Broken, NeedsConsent
 from evolve.prices import prices
 from evolve.product import Product
-from evolve.settings import ConsentSection, Endpoint, Settings
+from evolve.settings import WORKFLOWS, ConsentSection, Endpoint, Settings
 from promote.haproxy_files import MISSING, REMEDY, find_haproxy
 from promote.policy import MAY_APPROVE
 from promote.settings import EdgeKind
@@ -101,7 +101,7 @@ def check_substrate(manifest: SubstrateManifest) -> list[Finding]:
 def check_coders(product: Product) -> list[Finding]:
     """Each coder that is configured, and what it lacks."""
     found = []
-    for name in ("mend", *product.settings.coders):
+    for name in ("mend", WORKFLOWS, *product.settings.coders):
         answer = get_coder(name, product.settings, product.settings.run).probe()
         if isinstance(answer, Missing):
             found.append(Finding(f"coder.{name}", False, answer.reason, "warning"))

@@ -9,19 +9,22 @@ from evolve.coding.clis import ADAPTERS
 from evolve.coding.command import CommandCoder
 from evolve.coding.mend import mend_coder
 from evolve.coding.protocol import CodingCli
+from evolve.coding.workflows import workflow_coder
 from evolve.errors import BadInput
 from evolve.prices import prices
-from evolve.settings import CoderSection, RunSection, Settings
+from evolve.settings import WORKFLOWS, CoderSection, RunSection, Settings
 from trial.gateway import Upstream
 
 
 def get_coder(name: str, settings: Settings, section: RunSection) -> CodingCli:
-    """`mend`, or one that is configured under [coders]. Raises BadInput."""
+    """`mend`, `workflows`, or one that is configured under [coders]. Raises BadInput."""
     if name == "mend":
         return mend_coder(section.coder_seconds, section.workers)
+    if name == WORKFLOWS:
+        return workflow_coder(section.coder_seconds, any_tool=section.workflows == "any_tool")
     found = settings.coders.get(name)
     if found is None:
-        known = ", ".join(["mend", *settings.coders])
+        known = ", ".join(["mend", WORKFLOWS, *settings.coders])
         raise BadInput(
             f"no coder {name!r}", hint=f"there are: {known}; others go under [coders] in evolve.toml"
         )

@@ -1,14 +1,14 @@
 """`evolve-mend` as a coder: the same sandbox as any command, with `evolve-check` as its test command."""
 
-import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from containers.runtime import Mount
 from evolve.coding.command import CommandCoder
+from evolve.coding.libraries import library_mounts
 
 LIBRARY = "/opt/mend"
-PACKAGES = ("deap", "numpy", "numpy.libs")
 
 
 def mend_coder(seconds: float, jobs: int) -> CommandCoder:
@@ -28,16 +28,8 @@ def mend_coder(seconds: float, jobs: int) -> CommandCoder:
     )
 
 
-def _mounts() -> list[Mount]:
+def _mounts() -> Iterator[Mount]:
     package = Path(__file__).parents[1]
-    found = [
-        Mount(package / "__init__.py", f"{LIBRARY}/evolve/__init__.py"),
-        Mount(package / "mend", f"{LIBRARY}/evolve/mend"),
-    ]
-    spec = importlib.util.find_spec("deap")
-    if spec is None or spec.origin is None:
-        return found
-    libraries = Path(spec.origin).parents[1]
-    return found + [
-        Mount(libraries / name, f"{LIBRARY}/{name}") for name in PACKAGES if (libraries / name).is_dir()
-    ]
+    yield Mount(package / "__init__.py", f"{LIBRARY}/evolve/__init__.py")
+    yield Mount(package / "mend", f"{LIBRARY}/evolve/mend")
+    yield from library_mounts(LIBRARY, "deap")

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from evolve.candidate import Candidate
+from evolve.workflow_library import LIBRARY
 from trial.report import Check, TrialReport
 
 
@@ -36,6 +37,11 @@ class Located(Stored):
     suspects: tuple[Suspect, ...]
     failing_replays: int
     passing_replays: int
+
+    @property
+    def workflows(self) -> tuple[str, ...]:
+        """Files of shipped workflows that failing turns ran."""
+        return tuple(s.file for s in self.suspects if s.file.startswith(LIBRARY))
 
 
 class Controls(Stored):

@@ -33,6 +33,7 @@ from evolve.views.runs import (
     list_runs,
     stage_view,
 )
+from evolve.views.workflows import ShippedWorkflow, WorkflowChange, shipped_workflows, workflow_changes
 
 __all__ = [
     "ACTIVE_RUNS",
@@ -55,9 +56,11 @@ __all__ = [
     "RunEvent",
     "RunSummary",
     "SessionFactory",
+    "ShippedWorkflow",
     "StageCost",
     "StageView",
     "SwapAsked",
+    "WorkflowChange",
     "aware",
     "get_batch",
     "get_candidate",
@@ -72,6 +75,8 @@ __all__ = [
     "list_runs",
     "live",
     "report_batch",
+    "shipped_workflows",
     "stage_view",
     "stored_diff",
+    "workflow_changes",
 ]

@@ -58,6 +58,15 @@ def raw_diff(request: Request, candidate_id: str) -> Response:
     return as_attachment(data, f"{known.commit[:12]}.diff")
 
 
+@router.get("/workflows")
+def workflows(request: Request) -> Response:
+    desk = desk_of(request)
+    actor = desk.actor(request)
+    return desk.page(
+        "workflows.html", actor, shipped=views.shipped_workflows(desk.settings.substrate_repository)
+    )
+
+
 @router.get("/history")
 def history(request: Request) -> Response:
     desk = desk_of(request)

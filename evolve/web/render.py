@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from evidence.canonical import utcnow
 from evolve.sanitize import for_page
+from evolve.web.drawing import draw, draw_both
 from evolve.web.steps import meaning
 from promote.capabilities import in_words
 
@@ -88,6 +89,7 @@ def make_environment() -> Environment:
         "tone": tone,
         "mark": mark,
         "json": as_json,
+        "compact": compact,
         "excerpt": excerpt,
         "cut": cut,
         "in_words": in_words,
@@ -98,6 +100,8 @@ def make_environment() -> Environment:
         "style_version": STYLE_VERSION,
         "script_version": SCRIPT_VERSION,
         "e_chart": e_chart,
+        "draw": draw,
+        "draw_both": draw_both,
         "now": utcnow,
     }
     return environment
@@ -155,6 +159,10 @@ def mark(value: str | None) -> str:
 
 def as_json(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, default=str)
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def excerpt(text: str, length: int = 160) -> str:

@@ -7,6 +7,7 @@ import pytest
 from page_browser import LOOKS, NEEDS_CHROMIUM, grave_issues, open_everything, tab_to
 from page_browser import enter as sign_in
 from playwright.sync_api import Browser, BrowserContext, Page
+from web_flows import clock, hostile_library, text
 from web_population import add_population
 from web_served import answering
 from web_world import IMAGE, PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
@@ -36,9 +37,11 @@ pytestmark = NEEDS_CHROMIUM
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    built = make_world(
-        make_home(tmp_path_factory.mktemp("page") / "home"), text=lambda honest: honest + PAYLOAD
-    )
+    def hostile(honest: str) -> str:
+        return honest + PAYLOAD
+
+    home = make_home(tmp_path_factory.mktemp("page") / "home")
+    built = make_world(home, text=hostile, workflows=(text(clock()), hostile_library(hostile)))
     yield built
     built.close()
 
@@ -232,6 +235,7 @@ def test_nobody_is_kept_out(browser: Browser, address: str, world: World, width:
             f"/runs/{ended}",
             f"/runs/{ended}/proposals/1/1",
             f"/candidates/{world.candidate_id}",
+            "/workflows",
             "/history?rows=all",
             "/swaps/swap-1",
             f"/swaps/{moving}",

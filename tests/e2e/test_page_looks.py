@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from page_browser import LOOKS, NEEDS_CHROMIUM, enter, open_everything
 from playwright.sync_api import Browser, Page
+from web_flows import AFTER, BEFORE
 from web_population import add_population
 from web_world import PASSPHRASE, World, add_running_run, add_swap, make_home, make_world
 
@@ -33,7 +34,8 @@ PLACE = "() => document.activeElement === document.body ? '' : document.activeEl
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    built = make_world(make_home(tmp_path_factory.mktemp("looks") / "home"))
+    home = make_home(tmp_path_factory.mktemp("looks") / "home")
+    built = make_world(home, workflows=(BEFORE, AFTER))
     add_swap(
         built, "swap-done", "ACCEPTED", "PREFLIGHT", "HOLD", "DRAIN", "START", "PROBE", "RELEASED", "BAKE"
     )
@@ -60,6 +62,7 @@ def test_every_part_is_whole(browser: Browser, address: str, world: World, width
         "proposal-refused": f"/runs/{ended(world)}/proposals/1/1",
         "proposal-tried": f"/runs/{ended(world)}/proposals/2/1",
         "candidate": f"/candidates/{world.candidate_id}",
+        "workflows": "/workflows",
         "history": "/history",
         "history-all": "/history?rows=all",
         "swap-ended": "/swaps/swap-done",

@@ -468,6 +468,16 @@ def test_a_server_that_dies_in_a_live_call_is_trouble_and_one_that_is_silent_is_
         assert replay.trouble is None
 
 
+def test_no_case_pays_for_the_start_of_a_live_tool_server(tmp_path: Path) -> None:
+    late = ToolServer(command=(sys.executable, "-c", f"import time; time.sleep(1.5){SLOW}"), cwd=tmp_path)
+    config = GatewayConfig(socket=tmp_path / "g.sock", mode="live", servers={"slow": late})
+    with ReplayGateway(tmp_path / "g.sock", config) as replay, client(tmp_path) as http:
+        replay.load(_case([]).model_copy(update={"on_tool_miss": "live"}))
+        began = time.monotonic()
+        assert http.post("/mcp/slow", json=rpc("tools/call", name="x", arguments={})).json()["result"]
+        assert time.monotonic() - began < 1.2
+
+
 SLOW = """
 import json, sys, time
 for line in sys.stdin:

@@ -6,6 +6,7 @@ wrong: it is `trouble`, and a replay with trouble is never scored.
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ GAP = 0.002
 """Seconds between an answer on the wire and the next that had to wait for it, so that the reader sees them
 apart."""
 
+WARM_SECONDS = 60.0
+"""That live tool servers may take to start."""
 UNANSWERED = 499
 """Status of a call that the service made and did not live to see answered."""
 
@@ -223,6 +226,7 @@ class ReplayGateway:
         self._models = ModelSource(used.upstream, meter, used.max_body)
         self._tools = ToolSource(used.servers, meter, used.max_body)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving, self._warmed = threading.Event(), False
         self._session = ReplaySession(None, self._models, self._tools)
         front = Front(lambda: self._session, used.max_body)
         self._background = Background(front.app(self._lifespan), socket_path)
@@ -230,8 +234,19 @@ class ReplayGateway:
     def load(self, case: CaseContent, right: RightAnswer | None = None) -> None:
         """Play this case from its beginning, with `right` in the place of its model. Calls still open belong to the one
         before and are not seen again."""
+        if case.on_tool_miss == "live":
+            self._warm()
         before, self._session = self._session, ReplaySession(case, self._models, self._tools, right)
         self._abandon(before)
+
+    def _warm(self) -> None:
+        """Start the live tool servers, once: the time that it takes is ours, and no case's."""
+        if self._warmed or not self._tools.names:
+            return
+        self._warmed = True
+        if self._serving.wait(WARM_SECONDS) and self._loop is not None:
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._tools.warm(), self._loop).result(WARM_SECONDS)
 
     def mark(self) -> int:
         """An order between the calls that began before now and those that begin later."""
@@ -268,6 +283,7 @@ class ReplayGateway:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         self._loop = asyncio.get_running_loop()
+        self._serving.set()
         try:
             yield
         finally:

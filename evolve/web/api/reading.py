@@ -15,6 +15,7 @@ from evolve.views import (
     PopulationView,
     RunDetail,
     RunSummary,
+    ShippedWorkflow,
 )
 from evolve.waiting import Waiting
 from evolve.web.api.answers import ALWAYS
@@ -124,6 +125,12 @@ def candidate(request: Request, who: Looking, candidate_id: Id) -> Story:
 def diff(request: Request, who: Looking, candidate_id: Id) -> CandidateDiff:
     """The change, as `evolve candidate diff`."""
     return views.get_diff(desk_of(request).store, candidate_id)
+
+
+@router.get("/workflows", dependencies=bare)
+def workflows(request: Request, who: Looking) -> tuple[ShippedWorkflow, ...]:
+    """Those that ship with the live service, in their canonical form; what is no workflow says why."""
+    return views.shipped_workflows(desk_of(request).settings.substrate_repository)
 
 
 @router.get("/swaps")

@@ -92,7 +92,35 @@ def test_coders_by_name(tmp_path: Path) -> None:
     assert get_coder("mend", settings, settings.run).name == "mend"
     with pytest.raises(BadInput) as caught:
         get_coder("theirs", settings, settings.run)
-    assert "mend, mine" in caught.value.hint
+    assert "mend, workflows, mine" in caught.value.hint
+    once = get_coder("workflows", settings, settings.run)
+    more = get_coder("workflows", settings, settings.run.model_copy(update={"workflows": "any_tool"}))
+    assert isinstance(once, CommandCoder)
+    assert isinstance(more, CommandCoder)
+    assert set(more.argv) - set(once.argv) == {"--any-tool"}
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("mend", "import evolve.mend.__main__, evolve.mend.combine"),
+        ("workflows", "import evolve.workflow_mend.__main__"),
+    ],
+)
+def test_a_bundled_coder_is_shown_all_that_it_imports(tmp_path: Path, name: str, program: str) -> None:
+    """Nothing but its own folders, as in its sandbox."""
+    settings = load_settings(tmp_path)
+    coder = get_coder(name, settings, settings.run)
+    assert isinstance(coder, CommandCoder)
+    assert isinstance(coder.probe(), Version)
+    library = coder.env["PYTHONPATH"]
+    for mount in coder.mounts:
+        place = tmp_path / "library" / Path(mount.target).relative_to(library)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(mount.source)
+    env = {"PYTHONPATH": str(tmp_path / "library")}
+    command = [coder.argv[0], "-S", "-B", "-W", "error", "-c", program]
+    subprocess.run(command, env=env, cwd=tmp_path, check=True, timeout=60)
 
 
 @contextmanager

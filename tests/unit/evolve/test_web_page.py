@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from fastapi.testclient import TestClient
+from web_flows import hostile_library
 from web_population import add_population
 from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, field, reset, visiting
 from web_world import IMAGE, PASSPHRASE, World, make_home, make_world
@@ -40,7 +41,16 @@ def visit(world: World) -> Iterator[Visit]:
 
 
 def test_nobody_looks_without_signing_in(visit: Visit) -> None:
-    for path in ("/", "/batches", "/runs", "/history", "/swaps/swap-1", visit.page, f"{visit.page}/diff"):
+    for path in (
+        "/",
+        "/batches",
+        "/runs",
+        "/workflows",
+        "/history",
+        "/swaps/swap-1",
+        visit.page,
+        f"{visit.page}/diff",
+    ):
         answer = visit.client.get(path)
         assert (answer.status_code, answer.headers["location"]) == (303, "/signin"), path
     assert visit.client.get("/signin").status_code == 200
@@ -56,6 +66,7 @@ def test_every_page_opens_for_a_viewer(visit: Visit) -> None:
         "/runs",
         f"/runs/{world.run_id}",
         visit.page,
+        "/workflows",
         "/history",
         "/history?rows=all",
         "/swaps/swap-1",
@@ -368,6 +379,9 @@ ALLOWED = {
     "em",
     "figcaption",
     "figure",
+    "g",
+    "rect",
+    "path",
     "footer",
     "form",
     "h1",
@@ -435,7 +449,9 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
         start = next(turn) % len(some)
         return "".join([*some[start:], *some[:start], honest])
 
-    world = make_world(make_home(tmp_path_factory.mktemp("xss") / "home"), text=hostile, regression=2)
+    home = make_home(tmp_path_factory.mktemp("xss") / "home")
+    workflows = hostile_library(hostile), hostile_library(hostile)
+    world = make_world(home, text=hostile, regression=2, workflows=workflows)
     try:
         app = create_app(world.settings, world.store, world.book.consent, port=PORT)
         with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
@@ -449,6 +465,7 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
                 "/runs",
                 f"/runs/{world.run_id}",
                 visit.page,
+                "/workflows",
                 "/history",
                 "/swaps/swap-1",
                 population,
@@ -458,6 +475,7 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
                 answer = client.get(path)
                 assert answer.status_code == 200
                 _assert_tame(answer.text)
+            assert client.get("/workflows").text.count("<svg") == 2
             raw = client.get(f"{visit.page}/diff")
             assert raw.headers["content-type"].startswith("text/plain")
             assert raw.headers["content-disposition"].startswith("attachment")

@@ -1,7 +1,8 @@
 """A home with one evolution in it, written row by row: what the page has to tell about. Real keys, real
 database."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +36,8 @@ from trial.report import Check, Grade, SplitCount, Trial, TrialReport
 from trial.verdict import REQUIRED
 
 PASSPHRASE = "correct horse battery"
+Files = Mapping[str, str]
+"""Name -> content."""
 CHEAP = Cost(memory_kib=64, iterations=1, lanes=1)
 PEOPLE = {
     "ada": ("operator", "approver"),
@@ -172,14 +175,19 @@ def make_home(home: Path, policy: str = "separate") -> Settings:
 
 
 def make_world(
-    settings: Settings, *, text: Callable[[str], str] = lambda honest: honest, regression: int = 24
+    settings: Settings,
+    *,
+    text: Callable[[str], str] = lambda honest: honest,
+    regression: int = 24,
+    workflows: tuple[Files, Files] = ({}, {}),
 ) -> World:
-    """`text` may turn every text that an agent, a model or a user wrote into something hostile."""
+    """`text` may turn every text that an agent, a model or a user wrote into something hostile. `workflows`: files of the
+    library on `main`, and in the candidate."""
     store = Store(settings.sql_url, settings.home / "blobs")
     batch = _batch(text, regression)
     store.blobs.put(canonical_json(batch))
     run_id, candidate_id = new_id(), new_id()
-    base_commit, commit = _repository(settings)
+    base_commit, commit = _repository(settings, *workflows)
     diff = DIFF.replace("at the same time", text("at the same time"))
     proposal = Candidate(
         id=candidate_id,
@@ -204,12 +212,13 @@ def make_world(
     return World(settings, store, Book(settings.home, store), batch.id, run_id, candidate_id)
 
 
-def _repository(settings: Settings) -> tuple[str, str]:
+def _repository(settings: Settings, shipped: Files, changed: Files) -> tuple[str, str]:
     """A substrate whose one hot file changed four times, and a candidate that newly opens sockets; base and
     candidate."""
     repository, tree = settings.substrate_repository, settings.home / "tree"
     (tree / "harness").mkdir(parents=True)
     (tree / "harness" / "tools.py").write_text("import json\n")
+    _write_library(tree, shipped)
     commit = None
     for version in range(4):
         (tree / "harness" / "dispatch.py").write_text(f"import asyncio\n\nVERSION = {version}\n")
@@ -220,7 +229,17 @@ def _repository(settings: Settings) -> tuple[str, str]:
             worktree.move_main(repository, commit, base)
     assert commit is not None
     (tree / "harness" / "dispatch.py").write_text("import asyncio, socket\n\nimport numpy\n\nVERSION = 4\n")
+    _write_library(tree, changed)
     return commit, worktree.commit_directory(repository, tree, commit, "candidate")
+
+
+def _write_library(tree: Path, files: Files) -> None:
+    """These files and no others."""
+    library = tree / "workflows" / "library"
+    shutil.rmtree(library, ignore_errors=True)
+    library.mkdir(parents=True)
+    for name, text in files.items():
+        (library / name).write_text(text)
 
 
 def _case_fields(index: int, split: str, text: Callable[[str], str], failed: bool) -> dict[str, object]:
