@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from evolve.errors import BadInput, Broken, Refused
+from evolve.errors import BadInput, Broken, NotFound, Refused
 from evolve.workflow_files import read_cassette, write_cassette
 from workflows.callers import Checked, Counted, Recorded, Recorder, Spent, cassette_lines
 from workflows.calling import Caller
@@ -21,6 +21,7 @@ from workflows.record import WorkflowResult
 from workflows.searching.metered import Metered
 from workflows.servers import Servers
 from workflows.servers.file import ServersFile, ServersFileError, read_servers_file
+from workflows.servers.schema_cache import cached_catalog
 from workflows.servers.state_copies import StateError
 
 
@@ -72,6 +73,26 @@ async def live_catalog(servers: Servers) -> Catalog:
             f"no tool server is there: {failed[0]}", hint="`evolve workflow tools` shows how each one is"
         )
     return catalog
+
+
+async def tools_there(path: Path, cache: Path | None) -> Catalog:
+    """Raises BadInput, Broken."""
+    async with live_servers(path, cache) as live:
+        return await live_catalog(live)
+
+
+def remembered_catalog(path: Path, cache: Path | None) -> Catalog:
+    """The tools as they were when the servers last ran. Raises BadInput for the file, and NotFound where a server's are not
+    remembered."""
+    if cache is None:
+        raise BadInput("--offline goes with --cache: it is what tells the tools")
+    found, missing = cached_catalog(servers_file(path), cache)
+    if missing:
+        names = ", ".join(missing)
+        raise NotFound(
+            f"{cache}: no tools of {names}", hint="without --offline they are asked and remembered"
+        )
+    return found
 
 
 async def play(workflow: Workflow, inputs: Mapping[str, object], options: RunOptions) -> WorkflowResult:

@@ -133,24 +133,26 @@ def tools(servers: Path, cache: Path | None, text: str | None, limit: int, as_js
 @click.argument("file", type=FILE)
 @catalog_option
 @cache_option
+@click.option("--offline", is_flag=True, help="Start no server: the tools are those that --cache remembers.")
 @click.option("--request", default="", help="What it is for: values that nobody gave count as wrong, too.")
 @click.option(
     "--repaired", type=FILE, help="Write the workflow, with the likeliest repairs made, to this file."
 )
 @json_option
 def check(
-    file: Path, servers: Path, cache: Path | None, request: str, repaired: Path | None, as_json: bool
+    file: Path,
+    servers: Path,
+    cache: Path | None,
+    offline: bool,
+    request: str,
+    repaired: Path | None,
+    as_json: bool,
 ) -> None:
     """All that is wrong with a workflow, and what may mend it, before any call. Exit code 1 if something is."""
-    from evolve.workflow_run import live_catalog, live_servers
+    from evolve.workflow_run import remembered_catalog, tools_there
 
     found = read_workflow(file)
-
-    async def tools_there() -> Catalog:
-        async with live_servers(servers, cache) as live:
-            return await live_catalog(live)
-
-    catalog = asyncio.run(tools_there())
+    catalog = remembered_catalog(servers, cache) if offline else asyncio.run(tools_there(servers, cache))
     asked = Request(request, catalog) if request else None
     wrong = partial(all_wrong, catalog=catalog, request=asked)
     problems = repairs(found, catalog, asked.values if asked else (), wrong)

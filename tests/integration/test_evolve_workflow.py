@@ -81,7 +81,11 @@ def test_what_is_wrong_is_told_before_anything_is_called(place: Path) -> None:
     wrong["nodes"][1]["arguments"] = {"line": {"ref": "s0.liens"}, "txet": {"value": 3}}
     wrong["nodes"][2]["tool"] = "notes/prepend"
     (place / "wrong.json").write_text(json.dumps(wrong))
-    found = json.loads(evolve(place, "check", "wrong.json", "--catalog", "servers.json", "--json", code=1))
+    catalog = ("--catalog", "servers.json", "--cache", "cache.json")
+    unknown = json.loads(evolve(place, "check", "wrong.json", *catalog, "--offline", "--json", code=3))
+    assert "notes" in unknown["error"]["message"]
+    found = json.loads(evolve(place, "check", "wrong.json", *catalog, "--json", code=1))
+    assert json.loads(evolve(place, "check", "wrong.json", *catalog, "--offline", "--json", code=1)) == found
     assert {(p["kind"], p["node"], p["path"]) for p in found["problems"]} >= {
         ("missing_argument", "s1", "arguments.text"),
         ("unknown_argument", "s1", "arguments.txet"),

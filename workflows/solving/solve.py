@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.callers import Checked, Counted, Recorder, Spent
+from workflows.callers import Carried, Checked, Counted, Recorder, Spent
 from workflows.calling import Caller
 from workflows.catalog import Catalog
 from workflows.check import leaves_something
@@ -193,7 +193,7 @@ class _Solving:
         self.runs += 1
         begun = len(self.caller.calls)
         try:
-            tried.result = await run(tried.workflow, {}, self.caller)
+            tried.result = await run(tried.workflow, {}, self._carrying())
         except Spent:
             return False
         except WorkflowError:
@@ -204,6 +204,12 @@ class _Solving:
         made = [request.tool for request, _ in self.caller.calls[begun:]]
         changed = any((spec := self.catalog.get(tool)) is None or spec.effect != "read" for tool in made)
         return self.again is not None or not changed
+
+    def _carrying(self) -> Caller:
+        """Where nothing is put back, what worked before stands, and is not called again."""
+        if self.again is not None:
+            return self.caller
+        return Carried(self.caller, [pair for pair in self.caller.calls if pair[1].error is None])
 
     def _learn(self, tried: Tried) -> None:
         """What tools give that do not say it, from what they gave."""

@@ -60,6 +60,20 @@ def test_what_failed_is_tried_with_another_guess() -> None:
     assert [call.arguments for call in files.calls] == [{"path": "one.txt"}, {"path": "two.txt"}]
 
 
+def test_what_worked_before_is_not_called_again_where_nothing_is_put_back() -> None:
+    steps = [
+        {"id": "s1", "tool": "files/stat", "arguments": {"path": "a.txt"}},
+        {"id": "s2", "tool": "disk/load", "arguments": {}},
+    ]
+    plan = json.dumps({"steps": steps, "answer": "{s1.owner}: {s2.content}"})
+    request = "Who owns a.txt? And load one.txt or two.txt."
+    for back, looked in ((False, 1), (True, 2)):
+        files = Files({"a.txt": "a", "two.txt": "two"})
+        found = solved(Planner(plan), files, request, back=back, drafts=1)
+        assert found.text == "ada: two"
+        assert sum(call.tool == "files/stat" for call in files.calls) == looked
+
+
 def test_what_changed_something_is_not_tried_again_unless_it_can_be_put_back() -> None:
     fails = {
         "steps": [
