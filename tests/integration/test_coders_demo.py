@@ -29,7 +29,12 @@ def operator(tmp_path: Path) -> OperatorsHome:
     return OperatorsHome(tmp_path / "operator")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = pytest.mark.soak
+KINDS_HERE = [pytest.param(kind, marks=SLOW) if kind == "mini_swe_agent" else kind for kind in KINDS]
+"""It takes longer than the two others together, which show the same."""
+
+
+@pytest.mark.parametrize("kind", KINDS_HERE)
 def test_a_wrong_repair_is_refused_and_the_right_one_is_offered(
     desk: Desk, operator: OperatorsHome, tmp_path: Path, kind: str
 ) -> None:
