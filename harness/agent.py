@@ -170,7 +170,7 @@ class Agent:
             for held in logs.values():
                 held.release(context.log)
         answered = result.text is not None
-        facts = workflow_facts(workflow, "shipped", result, answered=answered)
+        facts = workflow_facts(workflow, "shipped", result, ran=True, answered=answered)
         context.log.emit("workflow", **facts)
         if result.text is not None:
             return workflow_answer(request, result.text), Before()

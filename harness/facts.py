@@ -17,18 +17,19 @@ def workflow_facts(
     source: Literal["shipped", "planned"],
     result: WorkflowResult | None,
     *,
+    ran: bool,
     answered: bool,
     doubts: Sequence[str] = (),
     **more: object,
 ) -> dict[str, object]:
-    """`result` None: it was not run to an end."""
+    """`result` None: it was not run, or not to its end."""
     tools = {node.id: getattr(node, "tool", "") for node in workflow.nodes}
     records = result.records if result else ()
     facts: dict[str, object] = {
         "name": workflow.name,
         "digest": digest(workflow),
         "source": source,
-        "ran": result is not None,
+        "ran": ran,
         "answered": answered,
         "steps": [_step(record, tools[record.node]) for record in records],
         "doubts": [_cut(doubt) for doubt in doubts[:MOST_DOUBTS]],

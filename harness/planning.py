@@ -110,7 +110,7 @@ class _Slots(Wrapper):
 def _distinct(tried: Sequence[Tried]) -> Iterator[Tried]:
     """Of those alike that follow one another, what became of the last; and all that were run."""
     for one, after in zip_longest(tried, tried[1:]):
-        if one.result is not None or after is None or after.workflow != one.workflow:
+        if one.ran or after is None or after.workflow != one.workflow:
             yield one
 
 
@@ -127,6 +127,7 @@ def _facts(tried: Tried, solved: Solved, spent: Sequence[int]) -> dict[str, obje
         tried.workflow,
         "planned",
         result,
+        ran=tried.ran,
         answered=answered,
         doubts=tried.doubts,
         drafts=tried.drafts,

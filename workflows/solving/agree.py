@@ -15,7 +15,7 @@ from workflows.solving.align import Column, align, said_values
 from workflows.solving.answer import answer
 from workflows.solving.binding import Binder, Refused
 from workflows.solving.chosen import Chain, Chosen
-from workflows.solving.drafts import Draft, DraftStep, all_slots
+from workflows.solving.drafts import Draft, DraftStep, all_slots, known_sources
 from workflows.solving.hints import hinted
 from workflows.solving.placeholders import slot_of
 from workflows.solving.values import key
@@ -38,7 +38,7 @@ def agree(
     drafts: Sequence[Draft], catalog: Catalog, request: Request, refused: Refused = frozenset()
 ) -> Agreed:
     """There has to be at least one draft. `refused`: arguments with which a tool failed, that nobody said."""
-    based = [_based(_known_tools(draft, catalog), request) for draft in drafts]
+    based = [_based(known_sources(_known_tools(draft, catalog)), request) for draft in drafts]
     hints: tuple[str, ...] = ()
     if len(drafts) == 1:
         based[0], hints = hinted(based[0], catalog, request)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workflows.catalog import ToolSpec
@@ -16,7 +16,7 @@ from workflows.solving.naming import CALLED, Named, named
 from workflows.solving.placeholders import WHOLE, Slot, slot_of
 from workflows.solving.values import fitting, key
 from workflows.tool_search import words
-from workflows.types import Schema, property_schema
+from workflows.types import Schema, at_path, property_schema
 
 CLEAR = 0.4
 """By so much the likeliest field has to be ahead of the next, not to be a guess."""
@@ -116,6 +116,8 @@ class Binder:
 
     def _referred(self, slot: Slot, number: int, reader: Chosen, wanted: Schema) -> Value | None:
         source = self._chain.named(slot.source, number)
+        if slot.source is None and slot.path:
+            source = self._holder(slot.path, reader)
         if source is None or source is reader:
             return None
         whole = slot.path[-1:] and slot.path[-1].lower() in WHOLE and not self._chain.given(source)
@@ -124,6 +126,13 @@ class Binder:
         tail = () if slot.path[-1:] and slot.path[-1].lower() in WHOLE else self._chain.whole(slot.path)
         near = fields(self._chain.given(source), wanted, self._request.text, tail)
         return Value(written(source, near[0].path), MEANT if _clear(near) else GUESSED) if near else None
+
+    def _holder(self, path: Sequence[str], reader: Chosen) -> Chosen | None:
+        """The step before whose result is known to have such a field; of several the nearest."""
+        before = self._chain.steps[: self._chain.place(reader)]
+        return next(
+            (step for step in reversed(before) if at_path(self._chain.given(step), tuple(path))), None
+        )
 
     def _best(self, step: Chosen, name: str, values: list[Value]) -> Value | None:
         """What most say, of the best rank; what all make up alike is the last resort."""

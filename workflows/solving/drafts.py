@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workflows.catalog import Catalog
@@ -45,6 +45,26 @@ def read_draft(text: str, catalog: Catalog) -> Draft:
         steps = tuple(_steps(list(_begun(text, head.end()))))
         return Draft(steps, json.loads(answer[1], strict=False) if answer else None, whole=False)
     return Draft(tuple(_told(text, catalog)))
+
+
+def known_sources(draft: Draft) -> Draft:
+    """A reference to no step of the draft, such as `{target.datetime}`, is a placeholder: it may be the way into some
+    result."""
+    ids = {step.id for step in draft.steps}
+
+    def known(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        strange = [slot for slot in slots(value) if slot.sure and slot.source not in ids]
+        for slot in reversed(strange):
+            value = f"{value[: slot.start]}[{value[slot.start + 1 : slot.end - 1]}]{value[slot.end :]}"
+        return value
+
+    steps = [
+        replace(step, arguments={name: known(value) for name, value in step.arguments.items()})
+        for step in draft.steps
+    ]
+    return replace(draft, steps=tuple(steps), answer=known(draft.answer))
 
 
 def all_slots(draft: Draft) -> Iterator[Slot]:

@@ -61,8 +61,9 @@ class Tried:
     """So many had been asked for."""
     doubts: tuple[str, ...]
     guessed: Refused
+    ran: bool = False
     result: WorkflowResult | None = None
-    """None: it was not run."""
+    """None: it was not run, or not to its end."""
 
 
 @dataclass
@@ -190,7 +191,7 @@ class _Solving:
         """Whether there may be another run."""
         if self.runs and self.again is not None:
             self.again()
-        self.runs += 1
+        self.runs, tried.ran = self.runs + 1, True
         begun = len(self.caller.calls)
         try:
             tried.result = await run(tried.workflow, {}, self._carrying())

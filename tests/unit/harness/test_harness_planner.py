@@ -218,7 +218,9 @@ def test_a_fact_fits_the_schema_and_is_bounded_whatever_stands_in_it(
     )
     result = WorkflowResult("x", records)
     spent = {"drafts": drafted, "tokens": 5}
-    facts = workflow_facts(workflow, "planned", result, answered=False, doubts=doubts, **spent)
+    facts = workflow_facts(
+        workflow, "planned", result, ran=result is not None, answered=False, doubts=doubts, **spent
+    )
     event = {"v": 1, "id": "0" * 26, "ts": 1.0, "kind": "workflow", "session": "s", "turn": "t", "seq": 0}
     SCHEMA.validate(event | facts)
     assert facts["tool_calls"] == 2

@@ -96,6 +96,14 @@ def test_an_answers_placeholders_become_results(answer: str, told: str) -> None:
     assert plan(found)["answer"] == told
 
 
+def test_a_way_that_names_no_step_is_one_into_the_result_that_has_it() -> None:
+    lost = changed(1, arguments={"content": "{content}"})
+    assert plan(agreed(lost)) == COPIED
+    steps = [{"id": "s1", "tool": "files/stat", "arguments": {"path": "a.txt"}}]
+    text = json.dumps({"steps": steps, "answer": "{owner} has {clock.size} and {s1.size}."})
+    assert plan(agreed(text, request="Who owns a.txt?"))["answer"].startswith("{s1.owner} has ")
+
+
 def test_two_places_of_an_answer_tell_two_results() -> None:
     steps = [{"id": f"s{n}", "tool": "files/read_file", "arguments": {"path": f"{n}.txt"}} for n in (1, 2)]
     text = json.dumps({"steps": steps, "answer": "[content] and [content]"})
