@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -142,8 +143,8 @@ def test_bad_input_is_one_line(place: Path, words: list[str], code: int, says: s
     assert done.stdout == ""
 
 
-def killed(place: Path, dice: random.Random) -> int:
-    """Killed with all that it started after some time, unless it ends before."""
+def killed(place: Path, dice: random.Random, pace: float) -> int:
+    """Killed with all that it started after some time, unless it ends before. `pace`: seconds that starting takes here."""
     words = [
         *EVOLVE,
         "run",
@@ -158,7 +159,7 @@ def killed(place: Path, dice: random.Random) -> int:
     with (place / "out").open("w") as out:
         run = subprocess.Popen(words, cwd=place, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            return run.wait(dice.uniform(1.5, 4.5))
+            return run.wait(pace * dice.uniform(1.0, 3.0))
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
                 os.kill(run.pid, signal.SIGKILL)
@@ -169,9 +170,11 @@ def killed(place: Path, dice: random.Random) -> int:
     "seed", [1, pytest.param(2, marks=pytest.mark.soak), pytest.param(3, marks=pytest.mark.soak)]
 )
 def test_killed_again_and_again_no_write_is_lost_unsaid_or_made_twice(place: Path, seed: int) -> None:
-    dice = random.Random(seed)
+    dice, began = random.Random(seed), time.monotonic()
+    evolve(place, "check", "flow.json", "--catalog", "servers.json")
+    pace = time.monotonic() - began
     for _ in range(60):
-        code = killed(place, dice)
+        code = killed(place, dice, pace)
         if code >= 0:
             break
     lines = Counter((place / "notes.txt").read_text().splitlines())

@@ -20,8 +20,8 @@ from workflows.model import ChatModel
 from workflows.solving.solve import LIMITS
 
 NEVER: Mapping[str, float] = dict.fromkeys(KINDS, 0.0)
-SOME = 8
-"""Tasks: every eighth."""
+SOME = 13
+"""Tasks: every thirteenth."""
 GUARD = 300
 
 
