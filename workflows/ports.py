@@ -19,6 +19,7 @@ from workflows.graph import (
     Workflow,
 )
 from workflows.order import Order, arms
+from workflows.reach import reachable
 from workflows.types import Schema, at_path, items_schema, type_of
 
 TEXT: Schema = {"type": "string"}
@@ -50,6 +51,17 @@ class Ports:
             other = node.policy.recovery or node.policy.fallback
             self._given[node.id] = {} if other else self._gives(node)
         return self._given[node.id]
+
+    def refs(self, node: Node | None) -> list[Ref]:
+        """Everything that a step could take without waiting for itself; None: a step that is not there yet."""
+        before = self._order.before
+        found = [Ref(f"{INPUTS}.{name}") for name in sorted(self._workflow.inputs)]
+        for name in self._order.sequence:
+            other = self.nodes[name]
+            itself = node is not None and (name == node.id or node.id in before[name])
+            if not itself and not isinstance(other, OutputNode):
+                found += [Ref(name), *(Ref(f"{name}.{way}") for way in reachable(self.given(other)))]
+        return found
 
     def possible(self, reader: Node) -> str:
         """For people: where a reference of `reader` may lead."""

@@ -43,7 +43,7 @@ from workflows.order import Order
 from workflows.ports import Ports
 from workflows.reach import reachable
 from workflows.tool_search import search, words
-from workflows.types import ALL, Schema, allowed, fits, misfit, property_schema, type_of
+from workflows.types import Schema, allowed, fits, property_schema, sure, type_of
 
 MOST_TRIED, MOST_NAMED, MOST_TOOLS = 24, 4, 5
 ALIKE = 0.5
@@ -213,7 +213,7 @@ def _values(node: Node, path: str, scene: _Scene) -> Iterator[Edit]:
     if wanted is None:
         return
     yield from (Bind(node.id, path, Literal(value)) for value in _said(wanted))
-    fitting = [ref for ref in _refs(node, scene) if _sure(scene.ports.schema(ref, node), wanted)]
+    fitting = [ref for ref in scene.ports.refs(node) if sure(scene.ports.schema(ref, node), wanted)]
     ranked = sorted(fitting, key=lambda ref: _rank(ref, name, scene))
     yield from (Bind(node.id, path, ref) for ref in ranked)
     yield from (Bind(node.id, path, Literal(value)) for value in scene.literals if value not in scene.used)
@@ -232,7 +232,7 @@ def _converted(node: Node, path: str, scene: _Scene) -> Iterator[Edit]:
         yield from (Bind(node.id, top, Literal(value)) for value in conversions(found.value, allowed(wanted)))
         return
     inner = [Ref(f"{found.ref}.{way}") for way in reachable(scene.ports.schema(found, node) or {})]
-    fitting = [ref for ref in inner if _sure(scene.ports.schema(ref, node), wanted)]
+    fitting = [ref for ref in inner if sure(scene.ports.schema(ref, node), wanted)]
     yield from (Bind(node.id, top, ref) for ref in sorted(fitting, key=lambda ref: _rank(ref, name, scene)))
 
 
@@ -265,7 +265,7 @@ def _found_again(node: Node, problem: Problem, scene: _Scene) -> Iterator[Edit]:
     found = _bound(node, problem.path)
     if not isinstance(found, Ref):
         return
-    refs = sorted(_refs(node, scene), key=lambda ref: (-_alike(ref.ref, found.ref), ref.ref))
+    refs = sorted(scene.ports.refs(node), key=lambda ref: (-_alike(ref.ref, found.ref), ref.ref))
     same = [ref for ref in refs if ref.source == found.source]
     tail = found.ref.rpartition(".")[2]
     ranked = sorted(
@@ -276,29 +276,11 @@ def _found_again(node: Node, problem: Problem, scene: _Scene) -> Iterator[Edit]:
     yield from _values(node, problem.path, scene)
 
 
-def _refs(node: Node, scene: _Scene) -> list[Ref]:
-    """Everything that the step could take without waiting for itself."""
-    later = {name for name in scene.order.sequence if node.id in scene.order.before.get(name, ())}
-    found = [Ref(f"inputs.{name}") for name in sorted(scene.workflow.inputs)]
-    for name in scene.order.sequence:
-        other = scene.order.nodes[name]
-        if name == node.id or name in later or other.kind == "output":
-            continue
-        found.append(Ref(name))
-        found += [Ref(f"{name}.{way}") for way in reachable(scene.ports.given(other))]
-    return found
-
-
 def _rank(ref: Ref, name: str, scene: _Scene) -> tuple[object, ...]:
     """Near names first, results that nobody reads, short ways, late steps."""
     tail = next((part for part in reversed(ref.path) if not part.isdigit()), ref.source)
     place = scene.order.sequence.index(ref.source) if ref.source in scene.order.sequence else -1
     return (-round(_likeness(tail, name), 1), ref.source in scene.read, len(ref.path), -place, ref.ref)
-
-
-def _sure(found: Schema | None, wanted: Schema) -> bool:
-    """Known to fit: what nobody knows is not offered."""
-    return found is not None and allowed(found) != ALL and misfit(found, wanted) is None
 
 
 def _said(schema: Schema) -> list[object]:

@@ -73,6 +73,11 @@ def misfit(found: Schema, wanted: Schema, depth: int = 0) -> tuple[tuple[str, ..
     return _object_misfit(found, wanted, depth)
 
 
+def sure(found: Schema | None, wanted: Schema) -> bool:
+    """Known to fit: of what nobody knows the type that can't be said."""
+    return found is not None and allowed(found) != ALL and misfit(found, wanted) is None
+
+
 def _object_misfit(
     found: Schema, wanted: Schema, depth: int
 ) -> tuple[tuple[str, ...], Schema, Schema] | None:

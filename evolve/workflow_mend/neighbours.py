@@ -55,7 +55,7 @@ def _bindings(node: Node, offers: Offers) -> Iterator[_Way]:
         yield from (way(place, name, other) for other in fitting if other != held.get(place))
     for place, argument in held.items() if isinstance(node, OutputNode) else ():
         name = place.rpartition(".")[2]
-        yield from (way(place, name, other) for other in offers.refs(node) if other != argument)
+        yield from (way(place, name, other) for other in offers.ports.refs(node) if other != argument)
 
 
 def _is_double(node: Node, workflow: Workflow) -> bool:

@@ -8,7 +8,8 @@ from workflows.edits import Bind, Edit, Show
 from workflows.graph import RESERVED, BranchNode, Node, OutputNode, Ref, Workflow, taken
 from workflows.order import Order
 from workflows.reshaping import Add, Replace, renamed
-from workflows.searching.offers import Offers, slots, sure, wanted
+from workflows.searching.offers import Offers, slots, wanted
+from workflows.types import sure
 
 
 def crossed(one: Workflow, other: Workflow, catalog: Catalog, rng: Random) -> list[Edit] | None:

@@ -9,7 +9,6 @@ from jsonschema.protocols import Validator
 
 from workflows.catalog import Catalog, ToolSpec
 from workflows.graph import (
-    INPUTS,
     Argument,
     Literal,
     Node,
@@ -22,9 +21,8 @@ from workflows.graph import (
 )
 from workflows.order import Order
 from workflows.ports import Ports
-from workflows.reach import reachable
 from workflows.schemas import UNREADABLE, validator
-from workflows.types import ALL, Schema, allowed, misfit, property_schema
+from workflows.types import Schema, allowed, property_schema, sure
 
 
 class Offers:
@@ -62,33 +60,19 @@ class Offers:
                     found[name].append(node.id)
         return found
 
-    def refs(self, node: Node | None) -> list[Ref]:
-        """Everything that a step could take without waiting for itself; None: a step that is not there yet."""
-        later = self.after(node.id) if node else frozenset()
-        found = [Ref(f"{INPUTS}.{name}") for name in sorted(self.workflow.inputs)]
-        for name in self.order.sequence:
-            other = self.order.nodes[name]
-            if (node is None or name != node.id) and name not in later and not isinstance(other, OutputNode):
-                found += [Ref(name), *(Ref(f"{name}.{way}") for way in reachable(self.ports.given(other)))]
-        return found
-
     def after(self, node_id: str) -> frozenset[str]:
         """Steps that wait for this one."""
         return frozenset(name for name, before in self.order.before.items() if node_id in before)
 
     def fitting(self, node: Node | None, wanted: Schema) -> list[Argument]:
         """Sure to fit: what nobody knows the type of is not offered."""
-        refs = [ref for ref in self.refs(node) if sure(self.schema(ref), wanted)]
+        refs = [ref for ref in self.ports.refs(node) if sure(self.schema(ref), wanted)]
         judge = validator(wanted)
         return [*refs, *(Literal(value) for value in (*said(wanted), *self.values) if _meets(value, judge))]
 
     def schema(self, ref: Ref) -> Schema | None:
         """Of a reference that is none to a map's item."""
         return self.ports.schema(ref, OutputNode(id="reader", text=""))
-
-
-def sure(found: Schema | None, wanted: Schema) -> bool:
-    return found is not None and allowed(found) != ALL and misfit(found, wanted) is None
 
 
 def said(schema: Schema) -> list[object]:

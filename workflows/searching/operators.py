@@ -108,10 +108,10 @@ def tell(offers: Offers, rng: Random) -> Edits:
     output = pick(rng, [node for node in nodes(offers) if isinstance(node, OutputNode)])
     if output is None:
         return None
-    ways: list[Edit] = [Show(output.id, ref) for ref in offers.refs(output)]
+    ways: list[Edit] = [Show(output.id, ref) for ref in offers.ports.refs(output)]
     for name in sorted(output.values):
         ways += [Hide(output.id, name)] * 3
-        ways += [Bind(output.id, f"values.{name}", ref) for ref in offers.refs(output)]
+        ways += [Bind(output.id, f"values.{name}", ref) for ref in offers.ports.refs(output)]
     way = pick(rng, ways)
     return None if way is None else [way]
 

@@ -20,9 +20,9 @@ from workflows.graph import (
 )
 from workflows.reach import reachable
 from workflows.reshaping import Add, Each, Hide, Move, Replace, Split, renamed
-from workflows.searching.offers import Offers, fresh, properties, slots, sure, wanted
+from workflows.searching.offers import Offers, fresh, properties, slots, wanted
 from workflows.searching.operators import OPTIONAL, Edits, argument_of, nodes, pick
-from workflows.types import Schema, allowed, at_path, items_schema
+from workflows.types import Schema, allowed, at_path, items_schema, sure
 
 DEEPEST = 2
 """Calls behind a new call."""
@@ -151,7 +151,7 @@ def adapt(offers: Offers, rng: Random) -> Edits:
     for node in nodes(offers):
         for place, name, spec in slots(node, offers.catalog):
             schema = wanted(spec, name)
-            for ref in offers.refs(node):
+            for ref in offers.ports.refs(node):
                 found = offers.schema(ref) or {}
                 if name in _own(node, place) and allowed(found) == {"array"}:
                     ways += [(node, place, name, ref, "each")] if sure(items_schema(found), schema) else []

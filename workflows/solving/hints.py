@@ -6,7 +6,7 @@ from dataclasses import replace
 from workflows.catalog import Catalog
 from workflows.grounding import Request
 from workflows.solving.align import said_values
-from workflows.solving.coverage import undone_by
+from workflows.solving.coverage import ABOUT, undone_by
 from workflows.solving.drafts import Draft, DraftStep
 from workflows.tool_search import relevance
 
@@ -36,7 +36,7 @@ def _misplaced(steps: list[DraftStep], clause: str, catalog: Catalog, request: R
     found = [
         index
         for index, step in enumerate(steps)
-        if about.get(step.tool, 0.0) < best / 2
+        if about.get(step.tool, 0.0) < best * ABOUT
         and any(value in clause for value in said_values(step, request))
     ]
     return found[-1] if found else None
