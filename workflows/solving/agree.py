@@ -42,12 +42,12 @@ def agree(
     hints: tuple[str, ...] = ()
     if len(drafts) == 1:
         based[0], hints = hinted(based[0], catalog, request)
-    steps, doubts = _steps(based, catalog, request)
+    about = relevance_by_clause(catalog, request.text)
+    steps, doubts = _steps(based, catalog, request, about)
     doubts += hints
     if not any(step.arguments for draft in based for step in draft.steps):
         doubts.append("no draft tells what its steps take")
     if len(drafts) == 1 and len(based[0].steps) < len(drafts[0].steps):
-        about = relevance_by_clause(catalog, request.text)
         kept = {step.id for step in based[0].steps}
         gone = [step.tool for step in drafts[0].steps if step.id not in kept]
         doubts += [f"{tool}: left out" for tool in gone if about.get(tool, 0.0) >= ABOUT]
@@ -75,8 +75,9 @@ def agree(
     return Agreed({"steps": made, "answer": text.text}, (*doubts, *more, *text.doubts), guessed)
 
 
-def _steps(drafts: Sequence[Draft], catalog: Catalog, request: Request) -> tuple[list[Chosen], list[str]]:
-    about = relevance_by_clause(catalog, request.text)
+def _steps(
+    drafts: Sequence[Draft], catalog: Catalog, request: Request, about: Mapping[str, float]
+) -> tuple[list[Chosen], list[str]]:
     columns = align(drafts, request)
     shares = [_share(place, columns, drafts) for place in range(len(columns))]
     told = {
