@@ -49,8 +49,6 @@ def test_a_kill_at_every_point_on_docker_ends_new_or_old(
     assert {"committed", "rolled_back", "closed", "settled"} <= {result.state for result in results}
 
 
-# docker-py leaves them, where no engine answers.
-@pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 @pytest.mark.parametrize(
     "among", [journaled, pytest.param(lambda points: points, id="every_point", marks=pytest.mark.soak)]
 )
