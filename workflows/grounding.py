@@ -14,6 +14,17 @@ from workflows.types import named_types, property_schema
 
 LINKS = frozenset({"called", "named", "titled"})
 """Words between a thing and its name."""
+_FUNCTION = """
+i me my we us our you your he him his she her it its they them their this that these those here there
+what which who whom whose where when why how be am is are was were been being have has had do does did
+will would shall should may might must can could not no nor any all each both every either neither some
+few many more most other another same such only just also too than so if else while until again once now
+then please tell about above across after against along among around before behind below beneath beside
+between beyond down during exactly inside near off onto out outside over per since through toward towards
+under up via within without back
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION.split())
+"""They name nothing, also where no tool's description has them."""
 LONGEST = 6
 """Words after a colon that are a value: what is longer is an instruction."""
 COMMON = 3
@@ -40,7 +51,8 @@ class Request:
         self._words = frozenset(self._plain.split())
         self._pieces = self._words.union(*map(_pieces, self._words))
         told = {stem for word in often for stem in stems(word)}
-        self.own = frozenset(word for word in self._words - often.keys() if not set(stems(word)) <= told)
+        strange = self._words - often.keys() - FUNCTION_WORDS
+        self.own = frozenset(word for word in strange if not set(stems(word)) <= told)
 
     @property
     def candidates(self) -> list[object]:
@@ -52,19 +64,60 @@ class Request:
             if found[0].lower() in self.own
             and stems(found[0])
             and found[0].lower() not in LINKS
-            and not re.search(r"(^|[.:;!?])\s*$", self.text[: found.start()])
+            and not re.search(r"(^|[.;!?])\s*$", self.text[: found.start()])
+            and not self._describes(found)
         ]
-        values = {repr(value): value for value in (*self.values, *plain)}.values()
+        values = {repr(value): value for value in (*self.values, *plain) if not self._within(value)}.values()
         return sorted(values, key=lambda value: (self.place(value), -len(str(value))))
+
+    def _describes(self, word: re.Match[str]) -> bool:
+        """The next one: `word` of `the word hello`."""
+        following = _TOKEN.match(self.text, word.end() + 1)
+        next_ = following[0].lower() if following else ""
+        article = re.search(r"\b(the|an?)\s+$", self.text[: word.start()], re.IGNORECASE)
+        return article is not None and (next_ in self.own or next_ in map(str.lower, self.marked))
+
+    def _within(self, value: object) -> bool:
+        """It stands nowhere but within a longer one."""
+        place = self.place(value)
+        return any(
+            start <= place < start + len(whole) and whole != value
+            for whole in self.marked
+            if (start := self.place(whole)) >= 0
+        )
 
     def after(self, names: Sequence[str]) -> list[str]:
         """What stands after the last word of a name: `person` of `of type person`."""
-        found = re.findall(r"[\w'-]+|[^\s\w]", self.text)
+        found = re.findall(r"\w[\w'./:@-]*\w|\w|[^\s\w]", self.text)
         return [
             value
             for name, value in pairwise(found)
-            if names and stems(name)[-1:] == list(names[-1:]) and value[0].isalnum()
+            if names and stems(name)[-1:] == list(names[-1:]) and value[0].isalnum() and self._tells(value)
         ]
+
+    def is_name(self, place: int) -> bool:
+        """What stands there is called so: `named`."""
+        before = _TOKEN.findall(self.text[:place])[-1:]
+        return bool(before) and before[0].lower() in LINKS
+
+    def together(self, value: object) -> list[str]:
+        """The values that stand with it, such as `b` and `c` with `a` in `a, b and c`; it comes first."""
+        found = [str(value)]
+        end = self.place(value) + len(found[0])
+        tokens = list(_TOKEN.finditer(self.text, end))
+        others = {str(one) for one in self.candidates}
+        for token in tokens:
+            between = self.text[end : token.start()]
+            if token[0].lower() == "and" and between.strip() in {"", ","}:
+                continue
+            if token[0] not in others or not re.fullmatch(r"\s*(,|,?\s*and)\s*", between):
+                break
+            found.append(token[0])
+            end = token.end()
+        return found
+
+    def _tells(self, word: str) -> bool:
+        return bool(stems(word)) and word.lower() not in FUNCTION_WORDS
 
     def before(self, place: int) -> list[str]:
         """The stems of the words that stand before, the last first, back to another value; dull words as they are, without
@@ -78,8 +131,11 @@ class Request:
         return found
 
     def place(self, value: object) -> int:
-        """Where it stands, as a word of its own; -1: nowhere."""
-        found = re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", self.text)
+        """Where it stands, as a word of its own, or else as a part of one such as a path; -1: nowhere."""
+        text = re.escape(str(value))
+        found = re.search(rf"(?<![\w/.-]){text}(?![\w/-])", self.text) or re.search(
+            rf"(?<!\w){text}(?!\w)", self.text
+        )
         return found.start() if found else -1
 
     def _has(self, word: str) -> bool:

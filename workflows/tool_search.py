@@ -53,7 +53,14 @@ def relevance_by_clause(catalog: Catalog, text: str) -> dict[str, float]:
 
 
 def clauses(text: str) -> list[str]:
-    return _CLAUSE.split(text)
+    return [text[start:end] for start, end in clause_spans(text)]
+
+
+def clause_spans(text: str) -> list[tuple[int, int]]:
+    """Where each clause begins and ends."""
+    cuts = [(found.start(), found.end()) for found in _CLAUSE.finditer(text)]
+    starts, ends = [0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)]
+    return list(zip(starts, ends, strict=True))
 
 
 def asks(clause: str) -> bool:

@@ -4,7 +4,6 @@ The drafts of one planner err independently; where two say the same, it is hardl
 2022, here step by step and argument by argument instead of answer by answer).
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -13,11 +12,13 @@ from workflows.catalog import Catalog
 from workflows.grounding import Request
 from workflows.solving.align import Column, align, said_values
 from workflows.solving.answer import answer
-from workflows.solving.binding import Binder, Refused
+from workflows.solving.binding import Binder
 from workflows.solving.chosen import Chain, Chosen
 from workflows.solving.drafts import Draft, DraftStep, all_slots, known_sources
 from workflows.solving.hints import hinted
+from workflows.solving.meant import meant
 from workflows.solving.placeholders import slot_of
+from workflows.solving.refusals import Refusal, Refused, tool_in_place
 from workflows.solving.values import key
 from workflows.tool_search import relevance_by_clause, words
 
@@ -32,18 +33,22 @@ class Agreed(NamedTuple):
     """What nobody but one draft says, or none: reasons to ask for another."""
     guessed: Refused
     """Tool, argument and value, as JSON, of what no draft says."""
+    chosen: Mapping[str, Refusal]
+    """By step: what refuses its tool in its place."""
 
 
 def agree(
     drafts: Sequence[Draft], catalog: Catalog, request: Request, refused: Refused = frozenset()
 ) -> Agreed:
-    """There has to be at least one draft. `refused`: arguments with which a tool failed, that nobody said."""
-    based = [_based(known_sources(_known_tools(draft, catalog)), request) for draft in drafts]
+    """There has to be at least one draft. `refused`: arguments with which a tool failed, that nobody said, and tools that
+    failed in a place."""
+    based = [_based(_known_tools(draft, catalog), request) for draft in drafts]
     hints: tuple[str, ...] = ()
     if len(drafts) == 1:
-        based[0], hints = hinted(based[0], catalog, request)
+        based[0], hints = _alone(based[0], {step.tool for step in drafts[0].steps}, catalog, request, refused)
+    based = [known_sources(draft) for draft in based]
     about = relevance_by_clause(catalog, request.text)
-    steps, doubts = _steps(based, catalog, request, about)
+    steps, doubts = _steps(based, catalog, request, about, refused)
     doubts += hints
     if not any(step.arguments for draft in based for step in draft.steps):
         doubts.append("no draft tells what its steps take")
@@ -72,27 +77,44 @@ def agree(
         for name, value in bound[step.id].arguments.items()
         if name in bound[step.id].guessed
     )
-    return Agreed({"steps": made, "answer": text.text}, (*doubts, *more, *text.doubts), guessed)
+    chosen = {step.id: tool_in_place(step.tool, step.column.given) for step in steps}
+    return Agreed({"steps": made, "answer": text.text}, (*doubts, *more, *text.doubts), guessed, chosen)
+
+
+def _alone(
+    draft: Draft, named: set[str], catalog: Catalog, request: Request, refused: Refused
+) -> tuple[Draft, tuple[str, ...]]:
+    """With its hints; without the steps whose tools failed, if the request then tells of others in their place."""
+    failed = {
+        step.id: step.tool for step in draft.steps if tool_in_place(step.tool, [step.arguments]) in refused
+    }
+    if failed:
+        left = replace(draft, steps=tuple(step for step in draft.steps if step.id not in failed))
+        other = hinted(left, named - set(failed.values()), catalog, request)
+        if len(other[0].steps) > len(left.steps):
+            return other
+    return hinted(draft, named, catalog, request)
 
 
 def _steps(
-    drafts: Sequence[Draft], catalog: Catalog, request: Request, about: Mapping[str, float]
+    drafts: Sequence[Draft],
+    catalog: Catalog,
+    request: Request,
+    about: Mapping[str, float],
+    refused: Refused,
 ) -> tuple[list[Chosen], list[str]]:
     columns = align(drafts, request)
     shares = [_share(place, columns, drafts) for place in range(len(columns))]
     told = {
-        value
-        for column, share in zip(columns, shares, strict=True)
-        if share >= HALF
-        for value in _told(column, request)
+        value for column, share in zip(columns, shares, strict=True) if share >= HALF for value in column.told
     }
     steps, doubts = list[Chosen](), list[str]()
     for column, share in zip(columns, shares, strict=True):
-        adds = bool(_told(column, request) - told)
+        adds = bool(column.told - told)
         if share < HALF or (share == HALF and not (adds or len(column.cells) > 1)):
-            doubts.append(f"only {len(column.cells)} of {len(drafts)} drafts have {_first(column).tool}")
+            doubts.append(f"only {len(column.cells)} of {len(drafts)} drafts have {column.first.tool}")
             continue
-        tool, votes = _tool(column, catalog, about, request)
+        tool, votes = meant(column, catalog, about, request, refused)
         step = Chosen(f"s{len(steps) + 1}", column, tool, catalog.get(tool))
         steps.append(step)
         if step.spec is None:
@@ -126,29 +148,6 @@ def _based(draft: Draft, request: Request) -> Draft:
     return replace(draft, steps=tuple(kept))
 
 
-def _tool(column: Column, catalog: Catalog, about: Mapping[str, float], request: Request) -> tuple[str, int]:
-    """With its votes. One whose arguments fit it counts more."""
-    known = [cell for cell in column.cells.values() if catalog.get(cell.tool)]
-    if not known:
-        return _first(column).tool, 0
-    votes = Counter(cell.tool for cell in known)
-    weight = {tool: about.get(tool, 0.0) for tool in votes}
-    for cell in known:
-        weight[cell.tool] += 0.5 + 0.5 * _fit(cell, catalog, request)
-    best = max(weight, key=lambda tool: (round(weight[tool], 6), tool))
-    return best, votes[best]
-
-
-def _fit(cell: DraftStep, catalog: Catalog, request: Request) -> float:
-    """The part of what the tool requires that the call has, under names that the tool has."""
-    spec = catalog.tools[cell.tool]
-    if not cell.arguments or not spec.required:
-        return 1.0
-    here = [name for name in spec.required if name in cell.arguments]
-    based = [name for name in here if slot_of(cell.arguments[name]) or request.says(cell.arguments[name])]
-    return len(based) / len(spec.required)
-
-
 def _waits(step: Chosen, steps: Sequence[Chosen]) -> list[str]:
     """For the steps before it that any draft says it comes after. Steps are written in the order in which they are meant:
     one that is to come after a later one was mixed up."""
@@ -173,11 +172,3 @@ def _known_tools(draft: Draft, catalog: Catalog) -> Draft:
         return replace(step, tool=same[0]) if len(same) == 1 else step
 
     return replace(draft, steps=tuple(known(step) for step in draft.steps))
-
-
-def _told(column: Column, request: Request) -> frozenset[str]:
-    return frozenset().union(*(said_values(cell, request) for cell in column.cells.values()))
-
-
-def _first(column: Column) -> DraftStep:
-    return next(iter(column.cells.values()))

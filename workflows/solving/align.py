@@ -1,7 +1,8 @@
 """Which steps of several drafts are the same step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from workflows.grounding import Request
 from workflows.solving.drafts import Draft, DraftStep
@@ -9,6 +10,7 @@ from workflows.solving.placeholders import slot_of
 
 ENOUGH = 0.2
 """Steps that are less alike are two steps."""
+THROUGH = "through "
 IN_ITS_PLACE, SAME_ID, FARTHER, CONFLICT = 0.3, 0.3, 0.05, 1.5
 
 
@@ -20,6 +22,21 @@ class Column:
     """By the draft's number."""
     tells: dict[int, frozenset[str]] = field(default_factory=dict)
     """What each draft's step takes from the request, itself or through the steps whose results it takes."""
+
+    @property
+    def first(self) -> DraftStep:
+        return next(iter(self.cells.values()))
+
+    @property
+    def given(self) -> list[Mapping[str, Any]]:
+        return [cell.arguments for cell in self.cells.values()]
+
+    @property
+    def told(self) -> frozenset[str]:
+        """What any of them takes from the request itself."""
+        return frozenset(
+            value for told in self.tells.values() for value in told if not value.startswith(THROUGH)
+        )
 
 
 def align(drafts: Sequence[Draft], request: Request) -> list[Column]:
@@ -62,7 +79,7 @@ def _telling(draft: Draft, request: Request) -> list[tuple[DraftStep, frozenset[
     for step in draft.steps:
         sources = {slot.source for value in step.arguments.values() if (slot := slot_of(value))}
         through = {
-            f"through {value}" for source in sources - {step.id} for value in own.get(source or "", ())
+            f"{THROUGH}{value}" for source in sources - {step.id} for value in own.get(source or "", ())
         }
         found.append((step, own[step.id] | through))
     return found

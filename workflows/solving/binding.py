@@ -1,6 +1,5 @@
 """What each step takes: what most drafts say, of what can be meant; else what the request and the results offer."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,25 +11,15 @@ from workflows.plan import REFERENCE
 from workflows.repairs import swap
 from workflows.solving.chosen import Chain, Chosen, written
 from workflows.solving.fields import Field, fields
-from workflows.solving.naming import CALLED, Named, named
+from workflows.solving.guessing import Guesser
+from workflows.solving.kinds import takes_path
 from workflows.solving.placeholders import WHOLE, Slot, slot_of
-from workflows.solving.values import fitting, key
-from workflows.tool_search import words
+from workflows.solving.refusals import Refused, argument
+from workflows.solving.values import GUESSED, MADE_UP, MEANT, SAID, Value, fitting, key
 from workflows.types import Schema, at_path, property_schema
 
 CLEAR = 0.4
 """By so much the likeliest field has to be ahead of the next, not to be a guess."""
-PATHS = frozenset(words("path file source destination uri directory folder"))
-MOST_FIELDS = 4
-SAID, MEANT, GUESSED, MADE_UP = 3, 2, 1, 0
-"""Ranks: a literal that is said, or a reference that leads somewhere; made from one that nearly does; from what is left;
-nobody knows from what."""
-Refused = frozenset[tuple[str, str, str]]
-
-
-class Value(NamedTuple):
-    value: Any
-    rank: int
 
 
 class Bound(NamedTuple):
@@ -42,43 +31,57 @@ class Bound(NamedTuple):
 class Binder:
     def __init__(self, chain: Chain, request: Request, refused: Refused) -> None:
         self._chain, self._request, self._refused = chain, request, refused
-        self._used: set[str] = set()
-        """References and values that some step takes."""
-        self._same: dict[tuple[str, str], tuple[str, Any]] = {}
-        """By server and name: what another tool's argument of that name is."""
+        self._guesser = Guesser(chain, request, refused)
         self._made: set[tuple[str, str]] = set()
         """Step and name of what was guessed."""
 
     def bind(self) -> dict[str, Bound]:
-        """By step. First what is said, then paths, so that what is guessed of the others can be what is left."""
-        said = {step.id: self._said(step, step.spec) for step in self._chain.steps if step.spec is not None}
-        for step in self._chain.steps:
-            for name, best in said.get(step.id, {}).items():
+        """By step. First what is said, then what the request calls by an argument's name, then paths, so that what is
+        guessed of the others can be what is left."""
+        calls = [(step, step.spec) for step in self._chain.steps if step.spec is not None]
+        said = {step.id: self._said(step, spec) for step, spec in calls}
+        for step, _ in calls:
+            for name, best in said[step.id].items():
                 if best is not None and best.rank > MADE_UP:
-                    self._used.add(key(best.value))
-                    self._same.setdefault((step.tool.partition("/")[0], name), (step.tool, best.value))
+                    self._guesser.taken(step, name, best)
+        for step, spec in calls:
+            self._called(step, spec, said[step.id])
         for paths in (True, False):
-            for step in self._chain.steps:
-                if step.spec is not None:
-                    self._complete(step, step.spec, said[step.id], paths)
+            for step, spec in calls:
+                self._complete(step, spec, said[step.id], paths)
         return {step.id: self._bound(step, said.get(step.id, {})) for step in self._chain.steps}
+
+    def _called(self, step: Chosen, spec: ToolSpec, said: dict[str, Value | None]) -> None:
+        """What the request calls by an argument's name is that argument's, the clearest first."""
+        while True:
+            missing = [name for name in spec.required if _missing(said.get(name))]
+            here = {name: value for name, value in said.items() if value is not None and name not in missing}
+            found = self._guesser.clearest(step, spec, here, missing)
+            if found is None:
+                return
+            self._make(step, found[0], found[1], said)
 
     def _complete(self, step: Chosen, spec: ToolSpec, said: dict[str, Value | None], paths: bool) -> None:
         """What is required and nobody says is guessed."""
         for name in spec.required:
             value = said.get(name)
-            if _takes_path(name) != paths or (value is not None and value.rank >= MEANT):
+            if takes_path(name) != paths or not _missing(value):
                 continue
-            here = {other: one.value for other, one in said.items() if one is not None and other != name}
-            guess = self._guessed(step, name, spec, here)
-            said[name] = max(filter(None, (value, guess)), key=lambda one: one.rank, default=None)
-            self._made.add((step.id, name))
-            if (made := said[name]) is not None:
-                self._used.add(key(made.value))
+            here = {other: one for other, one in said.items() if one is not None and other != name}
+            schema = property_schema(spec.input_schema, name) or {}
+            guess = self._guesser.guess(step, spec, name, here, self._misplaced(step, schema))
+            best = max(filter(None, (value, guess)), key=lambda one: one.rank, default=None)
+            self._make(step, name, best, said)
+
+    def _make(self, step: Chosen, name: str, value: Value | None, said: dict[str, Value | None]) -> None:
+        said[name] = value
+        self._made.add((step.id, name))
+        if value is not None:
+            self._guesser.taken(step, name, value)
 
     def _bound(self, step: Chosen, said: Mapping[str, Value | None]) -> Bound:
         if step.spec is None:
-            return Bound(dict(next(iter(step.column.cells.values())).arguments), frozenset(), ())
+            return Bound(dict(step.column.first.arguments), frozenset(), ())
         required = step.spec.required
         kept = {
             name: value
@@ -92,8 +95,6 @@ class Binder:
             frozenset(name for name in kept if (step.id, name) in self._made),
             tuple(f"{step.id}.{name}: nobody says it" for name in unsure),
         )
-
-    # what the drafts say
 
     def _said(self, step: Chosen, spec: ToolSpec) -> dict[str, Value | None]:
         """By the tool's own names; None where they differ in what they make up."""
@@ -137,49 +138,14 @@ class Binder:
     def _best(self, step: Chosen, name: str, values: list[Value]) -> Value | None:
         """What most say, of the best rank; what all make up alike is the last resort."""
         votes = Counter(key(value.value) for value in values)
-        kept = [one for one in values if (step.tool, name, key(one.value)) not in self._refused] or values
+        kept = [one for one in values if argument(step.tool, name, one.value) not in self._refused]
+        if not kept:
+            return None
         best = max(kept, key=lambda one: (one.rank, votes[key(one.value)], key(one.value)))
         alike = votes[key(best.value)] > 1
         if best.rank == MADE_UP:
             return best if alike else None
         return best._replace(rank=MEANT) if best.rank == GUESSED and alike else best
-
-    # what nobody says
-
-    def _guessed(self, step: Chosen, name: str, spec: ToolSpec, here: Mapping[str, Any]) -> Value | None:
-        """The likeliest with which the tool did not fail yet."""
-        wanted = property_schema(spec.input_schema, name) or {}
-        for value in self._guesses(step, name, wanted, here):
-            if (step.tool, name, key(value.value)) not in self._refused and value.value not in here.values():
-                return value
-        return None
-
-    def _guesses(self, step: Chosen, name: str, wanted: Schema, here: Mapping[str, Any]) -> Iterator[Value]:
-        """A default; a value of the request that is called so; what drafts gave another tool in this place; what goes by
-        that name with another tool; a path for a path; a result that nobody takes yet; a value that is left."""
-        if "default" in wanted:
-            yield Value(wanted["default"], MEANT)
-        path, called = _takes_path(name), self._named(step, name, wanted, here)
-        yield from (Value(one.value, MEANT) for one in called if one.score >= CALLED)
-        others = [
-            one for one in self._misplaced(step, wanted) if key(one.value) not in map(key, here.values())
-        ]
-        suited = [one for one in others if _is_path(one.value) == path]
-        yield from (one._replace(rank=MEANT if len(suited) == 1 else GUESSED) for one in suited)
-        tool, value = self._same.get((step.tool.partition("/")[0], name), (step.tool, None))
-        if tool != step.tool and fitting(value, wanted) is not None:
-            yield Value(value, MEANT)
-        if path:
-            yield from (Value(one.value, GUESSED) for one in called if not one.used and _is_path(one.value))
-        results = sorted(self._results(step, wanted), key=lambda one: one[0])
-        clear = len(results) == 1 or (bool(results) and results[0][0][:3] < results[1][0][:3])
-        ways = [
-            Value(way, MEANT if clear and index == 0 else GUESSED) for index, (_, way) in enumerate(results)
-        ]
-        looked = sum(not rank[0] for rank, _ in results)
-        yield from ways[:looked]
-        yield from (Value(one.value, GUESSED) for one in called)
-        yield from ways[looked:]
 
     def _misplaced(self, step: Chosen, wanted: Schema) -> Iterator[Value]:
         """What drafts that call another tool in this place give it."""
@@ -189,38 +155,13 @@ class Binder:
                 if found.rank > MADE_UP:
                     yield found
 
-    def _named(self, step: Chosen, name: str, wanted: Schema, here: Mapping[str, Any]) -> list[Named]:
-        """A path may be called by what the tool's name ends with, too."""
-        told = {value for values in step.column.tells.values() for value in values} | {
-            str(one) for one in here.values()
-        }
-        places = [place for value in told if (place := self._request.place(value)) >= 0]
-        thing = (words(step.tool.partition("/")[2]) or [""])[-1] if _takes_path(name) else ""
-        return named(name, thing, wanted, self._request, frozenset(self._used), places)
-
-    def _results(self, reader: Chosen, wanted: Schema) -> Iterator[tuple[tuple[float, ...], str]]:
-        """Of the steps before, with a rank: lookups first, then what nobody takes, then by field, then the nearest."""
-        place = self._chain.place(reader)
-        for index, step in enumerate(self._chain.steps[:place]):
-            taken = any(one.startswith(f'"{{{step.id}') for one in self._used)
-            for field in fields(self._chain.given(step), wanted, self._request.text)[:MOST_FIELDS]:
-                rank = (float(step.changes), float(taken), -round(field.score, 2), float(-index))
-                yield rank, written(step, field.path)
-
-
-def _takes_path(name: str) -> bool:
-    return bool(PATHS & set(words(name)))
-
-
-def _is_path(value: Any) -> bool:
-    texts = value if isinstance(value, list) else [value]
-    return all(
-        isinstance(text, str) and bool(re.fullmatch(r"[^\s{}<>]*[./][^\s{}<>]+", text)) for text in texts
-    )
-
 
 def _clear(near: list[Field]) -> bool:
     return len(near) == 1 or near[0].score - near[1].score >= CLEAR
+
+
+def _missing(value: Value | None) -> bool:
+    return value is None or value.rank < MEANT
 
 
 def _argument(value: Any) -> Ref | Literal:

@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from workflows.catalog import Catalog
+from workflows.catalog import Catalog, ToolSpec
 from workflows.graph import Literal, Workflow, calls
 from workflows.grounding import Request
-from workflows.tool_search import asks, clauses, relevance
+from workflows.tool_search import asks, clauses, relevance, words
 
-DECIDED, ABOUT = 1.5, 0.5
+DECIDED, ABOUT, NAMED = 1.5, 0.5, 0.8
 """A tool that fits a clause less well, beside what one word that no other tool has counts, fits by chance; one that fits
 half as well as the best may do it."""
 
@@ -31,12 +31,28 @@ def undone(workflow: Workflow, catalog: Catalog, request: Request) -> list[str]:
     return [clause for clause, _ in undone_by(workflow.tools, catalog, request)]
 
 
-def undone_by(tools: Iterable[str], catalog: Catalog, request: Request) -> Iterator[tuple[str, str]]:
-    """These parts, each with the tool that it is about."""
-    called, decided = set(tools), DECIDED * math.log(1 + len(catalog))
+def decided(catalog: Catalog) -> float:
+    """From here on it is no chance that a tool fits."""
+    return DECIDED * math.log(1 + len(catalog))
+
+
+def undone_by(
+    tools: Iterable[str], catalog: Catalog, request: Request, named: Collection[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """These parts, each with the tool that it is about. A tool that is named, or that is called as the part begins, has
+    fewer that may do it instead."""
+    called = set(tools)
     for clause in filter(asks, clauses(request.text)):
         about = relevance(catalog, clause)
         best = max(about, key=lambda key: (about[key], key), default="")
         here = max((about.get(tool, 0.0) for tool in called), default=0.0)
-        if best and about[best] >= decided and here < about[best] * ABOUT:
+        if not best or best in called or about[best] < decided(catalog):
+            continue
+        sure = best in named or called_so(catalog.tools[best], clause)
+        if here < about[best] * (NAMED if sure else ABOUT):
             yield clause.strip(), best
+
+
+def called_so(spec: ToolSpec, clause: str) -> bool:
+    """The clause begins with a word of its name: `echo its text`."""
+    return words(clause)[:1] != [] and words(clause)[0] in words(spec.name)

@@ -1,8 +1,9 @@
 """A request done with tools: drafts are asked for until they agree, brought together, repaired, and run; what fails is tried
 otherwise, and asked for again."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +24,9 @@ from workflows.plan import PlanError, from_plan
 from workflows.planner import SCHEMA, Failure, messages, shown_tools
 from workflows.record import WorkflowResult
 from workflows.solving.agree import agree
-from workflows.solving.binding import Refused
 from workflows.solving.coverage import undone, unused
 from workflows.solving.drafts import Draft, read_draft
-from workflows.solving.values import key
+from workflows.solving.refusals import Refusal, Refused, argument
 
 TOOLS = 6
 """Shown at a time: few, for a request is about a few, and each costs in every question."""
@@ -61,6 +61,7 @@ class Tried:
     """So many had been asked for."""
     doubts: tuple[str, ...]
     guessed: Refused
+    chosen: Mapping[str, Refusal]
     ran: bool = False
     result: WorkflowResult | None = None
     """None: it was not run, or not to its end."""
@@ -161,10 +162,10 @@ class _Solving:
             failed = tried.result.failures if tried.result else ()
             if not failed:
                 return True
-            guesses = self._guesses(tried)
-            if not guesses - self.refused:
+            at_fault = self._at_fault(tried)
+            if not at_fault - self.refused:
                 return False
-            self.refused |= guesses
+            self.refused |= at_fault
 
     def _may_be_doubted(self, workflow: Workflow) -> bool:
         changes = any(leaves_something(node, self.catalog) for node in workflow.nodes)
@@ -185,7 +186,8 @@ class _Solving:
         ]
         if len(self.drafts) == 1:
             doubts += [f"no step for: {part}" for part in undone(mended.workflow, self.catalog, self.asked)]
-        return Tried(mended.workflow, agreed.plan, len(self.found.said), tuple(doubts), agreed.guessed)
+        asked = len(self.found.said)
+        return Tried(mended.workflow, agreed.plan, asked, tuple(doubts), agreed.guessed, agreed.chosen)
 
     async def _run(self, tried: Tried) -> bool:
         """Whether there may be another run."""
@@ -222,14 +224,30 @@ class _Solving:
         }
         self.catalog = self.catalog.with_learnt(blind)
 
-    def _guesses(self, tried: Tried) -> Refused:
-        """Arguments of the steps that failed that nobody said; if the error names some of them, these."""
-        found: set[tuple[str, str, str]] = set()
+    def _at_fault(self, tried: Tried) -> Refused:
+        """Of the steps that failed the arguments that nobody said; if the error names some of them, these. Of a step for
+        which all is said, or of whose arguments the error names one that is, its tool. What a result lacks is the fault
+        of what it was asked with, where that was guessed."""
+        found: set[Refusal] = set()
         steps = {step["id"]: step for step in tried.plan["steps"]}
         for record in tried.result.failures if tried.result else ():
-            step = steps.get(record.node, {"tool": "", "arguments": {}})
-            held = {(step["tool"], name, key(value)) for name, value in step["arguments"].items()}
-            guessed = held & tried.guessed
-            named = {one for one in guessed if re.search(rf"\b{re.escape(one[1])}\b", record.error or "")}
-            found |= named or guessed
+            error = record.error or ""
+            held = _held(steps.get(record.node))
+            guessed = held & tried.guessed or _held(steps.get(error.partition(".")[0])) & tried.guessed
+            named = {one for one in held if _names(error, one)}
+            if not named - guessed:
+                found |= named or guessed
+            if (not guessed or named - guessed) and record.node in tried.chosen:
+                found.add(tried.chosen[record.node])
         return frozenset(found)
+
+
+def _held(step: Mapping[str, Any] | None) -> set[Refusal]:
+    return {argument(step["tool"], *held) for held in step["arguments"].items()} if step else set()
+
+
+def _names(error: str, argument: Refusal) -> bool:
+    """The argument, or the text that it is."""
+    value = json.loads(argument[2])
+    texts = [argument[1], *([value] if isinstance(value, str) and value else [])]
+    return any(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", error) for text in texts)

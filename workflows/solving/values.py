@@ -1,11 +1,20 @@
-"""Values of arguments: how they are told apart, and what they are as the type that is wanted."""
+"""Values of arguments: how they are told apart, how sure they are, and what they are as the type that is wanted."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from workflows.repairs import conversions
 from workflows.schemas import UNREADABLE, validator
 from workflows.types import Schema, allowed
+
+SAID, MEANT, GUESSED, MADE_UP = 3, 2, 1, 0
+"""Ranks: a literal that is said, or a reference that leads somewhere; made from one that nearly does; from what is left;
+nobody knows from what."""
+
+
+class Value(NamedTuple):
+    value: Any
+    rank: int
 
 
 def key(value: Any) -> str:
