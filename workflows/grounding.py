@@ -44,7 +44,8 @@ class Request:
         self.marked = _marked(text)
         self._plain = _plain(text)
         tools = [
-            set(_plain(f"{re.sub('[_-]', ' ', spec.name)} {spec.description}").split()) for spec in catalog
+            set(_plain(f"{spec.server} {re.sub('[_-]', ' ', spec.name)} {spec.description}").split())
+            for spec in catalog
         ]
         often = Counter(word for described in tools for word in described)
         self._common = frozenset(word for word, count in often.items() if count >= COMMON)
@@ -71,10 +72,10 @@ class Request:
         return sorted(values, key=lambda value: (self.place(value), -len(str(value))))
 
     def _describes(self, word: re.Match[str]) -> bool:
-        """The next one: `word` of `the word hello`."""
+        """The next one: `word` of `the word hello`, `repository` of `the git repository repo`."""
         following = _TOKEN.match(self.text, word.end() + 1)
         next_ = following[0].lower() if following else ""
-        article = re.search(r"\b(the|an?)\s+$", self.text[: word.start()], re.IGNORECASE)
+        article = re.search(r"\b(the|an?)\s+(\w+\s+)?$", self.text[: word.start()], re.IGNORECASE)
         return article is not None and (next_ in self.own or next_ in map(str.lower, self.marked))
 
     def _within(self, value: object) -> bool:

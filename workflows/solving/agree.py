@@ -90,10 +90,11 @@ def _alone(
     }
     if failed:
         left = replace(draft, steps=tuple(step for step in draft.steps if step.id not in failed))
-        other = hinted(left, named - set(failed.values()), catalog, request)
+        others = {name: spec for name, spec in catalog.tools.items() if name not in failed.values()}
+        other = hinted(left, replace(catalog, tools=others), request, named)
         if len(other[0].steps) > len(left.steps):
             return other
-    return hinted(draft, named, catalog, request)
+    return hinted(draft, catalog, request, named)
 
 
 def _steps(

@@ -46,7 +46,7 @@ def undone_by(
         about = relevance(catalog, clause)
         best = max(about, key=lambda key: (about[key], key), default="")
         here = max((about.get(tool, 0.0) for tool in called), default=0.0)
-        if not best or best in called or about[best] < decided(catalog):
+        if not best or about[best] < decided(catalog):
             continue
         sure = best in named or called_so(catalog.tools[best], clause)
         if here < about[best] * (NAMED if sure else ABOUT):

@@ -102,15 +102,17 @@ def _begun(text: str, end: int) -> Iterator[Any]:
 
 
 def _told(text: str, catalog: Catalog) -> Iterator[DraftStep]:
-    """Tools in the order in which prose names them, with whatever stands between the words of a name."""
+    """Tools in the order in which prose names them, with whatever stands between the words of a name. What changes
+    something waits for what does so before."""
     found: list[tuple[int, int, str]] = []
     for spec in catalog:
         name = r"[\W_]?".join(map(re.escape, re.split(r"[_-]", spec.name)))
         found += [
             (one.start(), -one.end(), spec.key) for one in re.finditer(rf"\b{name}\b", text, re.IGNORECASE)
         ]
-    over = 0
+    over, changed = 0, tuple[str, ...]()
     for number, (start, end, key) in enumerate(sorted(found)):
         if start >= over:  # of names that begin alike, the longest
-            yield DraftStep(f"told{number}", key)
-            over = -end
+            changes = catalog.tools[key].effect != "read"
+            yield DraftStep(f"told{number}", key, after=changed if changes else ())
+            over, changed = -end, (f"told{number}",) if changes else changed

@@ -19,7 +19,7 @@ _FILE = re.compile(r".*\.\w{1,8}")
 
 
 def hinted(
-    draft: Draft, named: Collection[str], catalog: Catalog, request: Request
+    draft: Draft, catalog: Catalog, request: Request, named: Collection[str] = ()
 ) -> tuple[Draft, tuple[str, ...]]:
     """The draft, and what was done to it, in lines; each is a guess. `named`: tools that its writer named, which may be put
     in for a clause also where they change something."""
@@ -61,7 +61,7 @@ class _Hints:
     def by_reader(self) -> None:
         """A step that a draft reads and does not have is one that was put in before, or it looks something up for what
         nobody takes."""
-        known = {step.id for step in self.steps}
+        known = {step.id for step in self._draft.steps}
         for source in dict.fromkeys(slot.source for slot in all_slots(self._draft)):
             if source is None or source in known or not _ID.fullmatch(source):
                 continue
@@ -126,13 +126,13 @@ class _Hints:
         return found[-1] if found else None
 
     def _place(self, start: int) -> int:
-        """Behind the last step that takes what stands before."""
-        before = [
-            index
-            for index, step in enumerate(self.steps)
-            if any(0 <= self._request.place(value) < start for value in said_values(step, self._request))
-        ]
-        return before[-1] + 1 if before else 0 if start == 0 else len(self.steps)
+        """Behind the last step that takes what stands before, else in front of the first one that takes what does not."""
+        before, behind = list[int](), list[int]()
+        for index, step in enumerate(self.steps):
+            places = [self._request.place(value) for value in said_values(step, self._request)]
+            before += [index] * any(0 <= place < start for place in places)
+            behind += [index] * any(place >= start for place in places)
+        return before[-1] + 1 if before else min(behind, default=0 if start == 0 else len(self.steps))
 
     def _swap(self, place: int, tool: str, why: str) -> None:
         self.told.append(f"{tool} instead of {self.steps[place].tool} for: {why}")

@@ -48,6 +48,11 @@ def test_prose_tells_tools_in_their_order(prose: str, named: list[str]) -> None:
     assert tools(read_draft(prose, TOOLS)) == named
 
 
+def test_what_prose_changes_it_changes_in_its_order() -> None:
+    read, first, second = read_draft("Read file, then write file, then write file.", TOOLS).steps
+    assert (read.after, first.after, second.after) == ((), (), (first.id,))
+
+
 @given(st.lists(texts, max_size=3).map(" ".join))
 def test_no_text_is_too_strange_to_be_read(text: str) -> None:
     draft = read_draft(text, TOOLS)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.workflows.planners import COPIED, COPY, TOOLS, Files, Planner, changed
+from workflows.calling import Outcome, ToolRequest
 from workflows.planner import FAILED
 from workflows.solving.solve import FRUITLESS, Limits, Solved, solve
 
@@ -58,6 +59,46 @@ def test_what_failed_is_tried_with_another_guess() -> None:
     found = solved(Planner(json.dumps(nothing)), files, request, drafts=1)
     assert found.text == "two"
     assert [call.arguments for call in files.calls] == [{"path": "one.txt"}, {"path": "two.txt"}]
+
+
+class NoDisk(Files):
+    """Of the tools that read a file one never does."""
+
+    async def tool(self, request: ToolRequest) -> Outcome:
+        if request.tool == "disk/load":
+            self.calls.append(request)
+            return Outcome(None, f"disk: {request.arguments['path']} is not there")
+        return await super().tool(request)
+
+
+def test_where_all_is_said_it_is_the_tool_that_failed_and_another_takes_its_place() -> None:
+    plan = {
+        "steps": [{"id": "s1", "tool": "disk/load", "arguments": {"path": "notes"}}],
+        "answer": "{s1.content}",
+    }
+    files = NoDisk({"notes": "one"})
+    found = solved(Planner(json.dumps(plan)), files, "Load the text that is in notes.", drafts=1)
+    assert found.text == "one"
+    assert [call.tool for call in files.calls] == ["disk/load", "files/read_file"]
+
+
+def test_a_step_that_failed_makes_room_for_those_that_the_request_tells_of() -> None:
+    plan = {
+        "steps": [
+            {"id": "s1", "tool": "files/read_file", "arguments": {"path": "notes"}},
+            {"id": "s2", "tool": "disk/load", "arguments": {"path": "notes"}, "after": ["s1"]},
+        ],
+        "answer": "It is copied.",
+    }
+    files = NoDisk({"notes": "one"})
+    request = "Read the text of the file notes, then write text into the file b.txt."
+    solved(Planner(json.dumps(plan)), files, request, drafts=1)
+    assert files.files["b.txt"] == "one"
+    first, second = (
+        ["files/read_file", "disk/load", "files/write_file"],
+        ["files/read_file", "files/write_file"],
+    )
+    assert sorted(call.tool for call in files.calls) == sorted([*first, *second])
 
 
 def test_what_worked_before_is_not_called_again_where_nothing_is_put_back() -> None:
