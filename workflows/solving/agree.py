@@ -91,7 +91,7 @@ def _alone(
     if failed:
         left = replace(draft, steps=tuple(step for step in draft.steps if step.id not in failed))
         others = {name: spec for name, spec in catalog.tools.items() if name not in failed.values()}
-        other = hinted(left, replace(catalog, tools=others), request, named)
+        other = hinted(left, replace(catalog, tools=others), request, named, failed)
         if len(other[0].steps) > len(left.steps):
             return other
     return hinted(draft, catalog, request, named)

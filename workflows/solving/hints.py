@@ -19,16 +19,21 @@ _FILE = re.compile(r".*\.\w{1,8}")
 
 
 def hinted(
-    draft: Draft, catalog: Catalog, request: Request, named: Collection[str] = ()
+    draft: Draft,
+    catalog: Catalog,
+    request: Request,
+    named: Collection[str] = (),
+    gone: Collection[str] = (),
 ) -> tuple[Draft, tuple[str, ...]]:
     """The draft, and what was done to it, in lines; each is a guess. `named`: tools that its writer named, which may be put
-    in for a clause also where they change something."""
+    in for a clause also where they change something. `gone`: steps that were taken out of it; no lookup is made up for
+    them."""
     if draft.steps and not any(step.arguments for step in draft.steps):
         return draft, ()  # prose that names tools names them all
     hints = _Hints(draft, catalog, request)
     hints.by_value()
     hints.by_clause(named)
-    hints.by_reader()
+    hints.by_reader(gone)
     return replace(draft, steps=tuple(hints.steps)), tuple(hints.told)
 
 
@@ -58,7 +63,7 @@ class _Hints:
             elif tool in named or self._reads_or_is_asked_for(tool, clause):
                 self._put_in(self._place(self._request.text.find(clause)), tool, clause)
 
-    def by_reader(self) -> None:
+    def by_reader(self, gone: Collection[str]) -> None:
         """A step that a draft reads and does not have is one that was put in before, or it looks something up for what
         nobody takes."""
         known = {step.id for step in self._draft.steps}
@@ -70,7 +75,7 @@ class _Hints:
             made = [place for place, step in enumerate(self.steps[:before]) if step.id not in known]
             if made:
                 self.steps[made[-1]] = replace(self.steps[made[-1]], id=source)
-            elif (tool := self._lookup()) is not None:
+            elif source not in gone and (tool := self._lookup()) is not None:
                 self._put_in(before, tool, source, source)
             known.add(source)
 

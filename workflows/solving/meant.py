@@ -19,7 +19,8 @@ def meant(
     column: Column, catalog: Catalog, about: Mapping[str, float], request: Request, refused: Refused
 ) -> tuple[str, int]:
     """The tool that most drafts name, with its votes; one whose arguments fit it counts more. If all that they name failed
-    here, the one which the request speaks of most where it names what they give, and that takes it."""
+    here, the one which the request speaks of most where it names what they give, and that takes it; one that only reads goes
+    before its equals."""
     known = [cell for cell in column.cells.values() if catalog.get(cell.tool)]
     left = [cell for cell in known if tool_in_place(cell.tool, column.given) not in refused]
     if not known:
@@ -45,7 +46,11 @@ def _another(column: Column, catalog: Catalog, request: Request, refused: Refuse
         for spec in catalog
         if tool_in_place(spec.key, column.given) not in refused
     }
-    return max(score, key=lambda tool: (round(score[tool], 6), tool), default=column.first.tool)
+
+    def rank(tool: str) -> tuple[float, bool, str]:
+        return round(score[tool], 6), catalog.tools[tool].effect == "read", tool
+
+    return max(score, key=rank, default=column.first.tool)
 
 
 def _called(value: str, spec: ToolSpec, request: Request) -> float:

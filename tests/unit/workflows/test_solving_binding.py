@@ -160,6 +160,7 @@ def test_what_stands_in_the_clause_of_a_step_goes_before_what_is_nearer_to_it() 
 
 def test_a_piece_of_a_value_is_none_unless_it_stands_alone_too() -> None:
     assert Request("Write it into repo/VERSION.", TOOLS).candidates == ["repo/VERSION"]
+    assert Request("Say: hello Lumo", TOOLS).candidates == ["hello Lumo"]
     assert Request("Write it into repo/VERSION in repo.", TOOLS).candidates == ["repo/VERSION", "repo"]
 
 

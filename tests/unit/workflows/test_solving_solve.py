@@ -77,7 +77,7 @@ def test_where_all_is_said_it_is_the_tool_that_failed_and_another_takes_its_plac
         "answer": "{s1.content}",
     }
     files = NoDisk({"notes": "one"})
-    found = solved(Planner(json.dumps(plan)), files, "Load the text that is in notes.", drafts=1)
+    found = solved(Planner(json.dumps(plan)), files, "What does the file notes hold?", drafts=1)
     assert found.text == "one"
     assert [call.tool for call in files.calls] == ["disk/load", "files/read_file"]
 
