@@ -3,7 +3,6 @@
 import asyncio
 import time
 import traceback
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,8 +10,7 @@ from typing import NamedTuple
 
 from harness.calls import WorkflowCaller
 from harness.dispatch import Dispatch
-from harness.events import EventLog, HeldLog, TurnLog, release_all
-from harness.facts import workflow_facts
+from harness.events import EventLog, TurnLog
 from harness.hooks import Denied, Hooks
 from harness.locks import SessionLocks
 from harness.memory import Effect, Memory
@@ -20,11 +18,10 @@ from harness.model import Model, ModelError
 from harness.points import configured
 from harness.router import Command, RunWorkflow, route
 from harness.settings import Policy
+from harness.shipped import run_shipped
 from harness.tools import Toolbox, definitions
 from harness.turn import Message, ModelReply, ModelRequest, Reply, TurnContext, TurnRequest
 from workflows.catalog import catalog
-from workflows.compiled import compiled
-from workflows.engine import run
 from workflows.graph import Workflow
 from workflows.shipped import Configured
 
@@ -40,15 +37,6 @@ class Answer(NamedTuple):
     finish_reason: str = "stop"
     note: str | None = None
     """To be remembered for the rest of the session."""
-
-
-class Before(NamedTuple):
-    """What of a turn came before its conversation."""
-
-    asked: int = 0
-    """Questions to the model."""
-    messages: tuple[Message, ...] = ()
-    """Calls that were made, and their results."""
 
 
 class Agent:
@@ -143,74 +131,83 @@ class Agent:
         context.catalog = await self._toolbox.discover(context)
         chosen = route(context, request, self._workflows)
         answer: Answer | None = None
-        before = Before()
+        made: tuple[Message, ...] = ()
         if isinstance(chosen, Command):
             answer = Answer(chosen.text, (), note=chosen.note)
         elif isinstance(chosen, RunWorkflow):
-            answer, before = await self._run_workflow(context, request, chosen)
-        if answer is None and not before.messages and self._plans(context):
-            answer, before = await self._plan(context, request)
+            answer, made = await self._run_workflow(context, request, chosen)
+        if answer is None and not made and self._plans(context):
+            answer, made = await self._plan(context, request)
         if answer is None:
-            answer = await self._converse(context, request, before)
+            answer = await self._converse(context, request, made)
         text = self._hooks.after_turn.apply(context, answer.text)
         return answer._replace(text=text)
 
     async def _run_workflow(
         self, context: TurnContext, request: TurnRequest, chosen: RunWorkflow
-    ) -> tuple[Answer | None, Before]:
-        """The workflow's text; None when one of its tools failed, and then the model is asked, which hears of it if
-        something is done already."""
+    ) -> tuple[Answer | None, tuple[Message, ...]]:
+        """The workflow's answer; without one the calls that the conversation has to hear of, where something is done
+        already."""
         workflow = configured(context, chosen.workflow, self._points)
-        ready = compiled(workflow)
-        logs = {step.id: HeldLog() for step in ready.steps}
-        caller = WorkflowCaller(self._dispatch, context, workflow.name, logs)
-        try:
-            result = await run(ready, chosen.inputs, caller, limit=self._policy.limits.parallel_tools)
-        finally:
-            for held in logs.values():
-                held.release(context.log)
-        answered = result.text is not None
-        facts = workflow_facts(workflow, "shipped", result, ran=True, answered=answered)
-        context.log.emit("workflow", **facts)
-        if result.text is not None:
-            return workflow_answer(request, result.text), Before()
-        return None, Before(0, caller.messages()) if close(context, caller) else Before()
+        caller = WorkflowCaller(self._dispatch, self._ask_model, context, workflow.name)
+        parallel = self._policy.limits.parallel_tools
+        text = await run_shipped(context, workflow, chosen.inputs, caller, parallel)
+        if text is not None:
+            return self._workflow_answer(request, text), ()
+        return None, caller.messages() if close(context, caller) else ()
 
     def _plans(self, context: TurnContext) -> bool:
         """Whether the session, or else the operator, wants it, and there is something to plan with."""
         unset = "on" if self._policy.planning.on else "off"
         return context.settings.get("planning", unset) == "on" and len(context.catalog) > 0
 
-    async def _plan(self, context: TurnContext, request: TurnRequest) -> tuple[Answer | None, Before]:
-        """The answer of a workflow that was planned for this turn; else what the conversation has to know of it."""
+    async def _plan(
+        self, context: TurnContext, request: TurnRequest
+    ) -> tuple[Answer | None, tuple[Message, ...]]:
+        """The answer of a workflow that was planned for this turn; else the calls that were made for one."""
         from harness.planning import planned  # costs a start, and most services never plan
 
-        logs: defaultdict[str, HeldLog] = defaultdict(HeldLog)
-        caller = WorkflowCaller(self._dispatch, context, "plan", logs)
+        caller = WorkflowCaller(self._dispatch, self._ask_model, context, "plan")
 
-        async def ask(index: int, question: ModelRequest) -> ModelReply:
-            release_all(logs, context.log)
-            return await self._ask_model(context, index, question)
+        async def ask(question: ModelRequest) -> ModelReply:
+            caller.release()
+            return await self._ask_model(context, question)
 
-        try:
-            found = await planned(request.text, ask, context.catalog, caller, self._policy)
-        finally:
-            release_all(logs, context.log)
-        for facts in found.facts:
+        def tell(facts: dict[str, object]) -> None:
+            caller.release()
             context.log.emit("workflow", **facts)
-        if found.text is not None:
-            return workflow_answer(request, found.text), Before()
-        close(context, caller)
-        return None, Before(found.asked, caller.messages())
 
-    async def _converse(self, context: TurnContext, request: TurnRequest, before: Before) -> Answer:
-        """Ask the model; make the tool calls that it asks for; tell it; until it answers."""
+        known, new = self._heard(request)
+        said = [str(message["content"]) for message in (*known, *new) if message["role"] == "user"]
+        try:
+            text = await planned(request.text, said[:-1], ask, context.catalog, caller, self._policy, tell)
+        finally:
+            caller.release()
+        if text is not None:
+            return self._workflow_answer(request, text), ()
+        close(context, caller)
+        return None, caller.messages()
+
+    def _heard(self, request: TurnRequest) -> tuple[list[Message], tuple[Message, ...]]:
+        """The session's history, and what of the request is new."""
         known = self._memory.history(request.session, self._policy.limits.history_turns)
-        new = [*new_messages(known, request.messages), *before.messages]
+        return known, new_messages(known, request.messages)
+
+    def _workflow_answer(self, request: TurnRequest, text: str) -> Answer:
+        _, new = self._heard(request)
+        return Answer(text, (*new, {"role": "assistant", "content": text}))
+
+    async def _converse(
+        self, context: TurnContext, request: TurnRequest, made: tuple[Message, ...]
+    ) -> Answer:
+        """Ask the model; make the tool calls that it asks for; tell it; until it answers. `made`: calls that came before,
+        and their results."""
+        known, heard = self._heard(request)
+        new = [*heard, *made]
         tools = definitions(context.catalog)
-        for index in range(before.asked, before.asked + self._policy.limits.rounds):
+        for _ in range(self._policy.limits.rounds):
             messages = (system_message(context), *known, *new)
-            reply = await self._ask_model(context, index, ModelRequest(messages, tools))
+            reply = await self._ask_model(context, ModelRequest(messages, tools))
             new.append(reply.message)
             if not reply.asks:
                 return Answer(reply.content or "", tuple(new), reply.finish_reason)
@@ -219,12 +216,11 @@ class Agent:
         text = f"I could not finish within {self._policy.limits.rounds} steps."
         return Answer(text, (*new, {"role": "assistant", "content": text}), "length")
 
-    async def _ask_model(self, context: TurnContext, index: int, request: ModelRequest) -> ModelReply:
+    async def _ask_model(self, context: TurnContext, request: ModelRequest) -> ModelReply:
         request = self._hooks.before_model.apply(context, request)
         names = [tool["function"]["name"] for tool in request.tools]
-        context.log.emit(
-            "model_call", index=index, model=self._model.name, messages=list(request.messages), tools=names
-        )
+        index, model = next(context.questions), request.model or self._model.name
+        context.log.emit("model_call", index=index, model=model, messages=list(request.messages), tools=names)
         started = time.monotonic()
         reply = await self._model.complete(request, context.request_id)
         context.usage.add(reply.usage)
@@ -259,10 +255,6 @@ def close(context: TurnContext, caller: WorkflowCaller) -> bool:
     done = caller.done()
     context.catalog = catalog(spec for spec in context.catalog if spec.key not in done)
     return bool(done)
-
-
-def workflow_answer(request: TurnRequest, text: str) -> Answer:
-    return Answer(text, (*request.messages, {"role": "assistant", "content": text}))
 
 
 def system_message(context: TurnContext) -> Message:

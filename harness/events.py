@@ -5,7 +5,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -113,12 +112,6 @@ class HeldLog:
         held, self._held = self._held, []
         for ts, kind, fields in held:
             log.emit_at(ts, kind, fields)
-
-
-def release_all(held: Mapping[str, HeldLog], log: Recorder) -> None:
-    """By their names."""
-    for name in sorted(held, key=numbered):
-        held[name].release(log)
 
 
 def numbered(name: str) -> list[str | int]:

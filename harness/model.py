@@ -19,7 +19,7 @@ class Model:
 
     async def complete(self, request: ModelRequest, request_id: str) -> ModelReply:
         """One completion. Raises ModelError."""
-        body: dict[str, Any] = {"model": self.name, "messages": list(request.messages)}
+        body: dict[str, Any] = {"model": request.model or self.name, "messages": list(request.messages)}
         if request.tools:
             body["tools"] = list(request.tools)
         if request.form:

@@ -1,7 +1,8 @@
 """The values that travel through a turn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NamedTuple
 
 from harness.events import Recorder
@@ -67,6 +68,8 @@ class TurnContext:
     """By this session before this turn."""
     catalog: Catalog = field(default_factory=Catalog)
     usage: Usage = field(default_factory=Usage)
+    questions: Iterator[int] = field(default_factory=count)
+    """Numbers for those to the model."""
 
 
 class AnswerForm(NamedTuple):
@@ -82,6 +85,8 @@ class ModelRequest(NamedTuple):
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
     form: AnswerForm | None = None
+    model: str | None = None
+    """None: the service's own."""
 
 
 class ToolAsk(NamedTuple):

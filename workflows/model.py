@@ -117,12 +117,7 @@ class ChatModel:
             )
         except ModelFailed as error:
             return Outcome(None, str(error))
-        if request.answer is None:
-            return Outcome(said.text)
-        try:
-            return Outcome(json.loads(said.text))
-        except (ValueError, RecursionError):
-            return Outcome(said.text, "the model's answer is no JSON")
+        return read_answer(request, said.text)
 
     async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         url = f"{self.base_url.rstrip('/')}/chat/completions"
@@ -149,6 +144,16 @@ class ChatModel:
         if not isinstance(reply, dict):
             raise ModelFailed(f"{self.base_url}: the answer is no JSON object")
         return reply
+
+
+def read_answer(request: ModelRequest, text: str) -> Outcome:
+    """What a model step makes of what the model said."""
+    if request.answer is None:
+        return Outcome(text)
+    try:
+        return Outcome(json.loads(text))
+    except (ValueError, RecursionError):
+        return Outcome(text, "the model's answer is no JSON")
 
 
 def _count(value: object) -> int:

@@ -88,13 +88,15 @@ def show(evidence_id: str, as_json: bool) -> None:
 def _tried(event: Mapping[str, Any]) -> tuple[str, str]:
     """What became of a workflow of the turn."""
     how = "answered" if event["answered"] else "ran, no answer" if event["ran"] else "not run"
+    late = ["cut off"] if event.get("cut_off") else []
     steps = [
         " ".join(filter(None, (step["id"], step.get("tool"), step["state"], step.get("error"))))
         for step in event["steps"]
     ]
+    wanted = [f"for: {event['request']}"] if "request" in event else []
     spent = [f"{event[name]} {name}" for name in ("drafts", "tokens") if name in event]
     return f"{event['source']} workflow", "; ".join(
-        [event["name"], how, *spent, *steps, *event.get("doubts", ())]
+        [event["name"], how, *late, *wanted, *spent, *steps, *event.get("doubts", ())]
     )
 
 

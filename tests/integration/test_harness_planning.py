@@ -1,7 +1,6 @@
 """Turns that plan: a planner that errs, talks or is cut short; real servers, and the same turn replayed."""
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -11,24 +10,12 @@ from typing import Any
 import pytest
 from harness_gateway import real_gateway, upstream
 from harness_gateway_double import Json, Script, gateway, says
-from harness_service import ROOT, Service, service
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "evidence"))
-from evidence_logs import REDACTOR
-
-from evidence import draft, flags, queries
-from evidence.cases import CaseContent
-from evidence.intake import intake
-from evidence.sources.cursor import Source
-from evidence.store import Store, sqlite_url
-from evolve.migrations import upgrade
-from trial.flags import flags_of
-from trial.gateway import ReplayGateway
-from trial.replay import Replay
-from trial.turns import Stop, send_turn
+from harness_service import Service, service
+from harness_turns import case_of, events, of_tree, replayed
 
 NOTES = Path(__file__).parent / "notes_mcp.py"
 ASKED = "Convert 12:00 from UTC to Asia/Kathmandu and append the new datetime to the notes."
+READ = "Convert 12:00 from UTC to Asia/Kathmandu."
 SHIPPED = "10:30 in UTC is when in Asia/Tokyo and Asia/Kathmandu?"
 
 
@@ -43,11 +30,21 @@ def plan(seed: int) -> Json:
     return {"steps": steps, "answer": "Noted {a.target.datetime}."}
 
 
+def reading(city: str) -> Json:
+    convert = {"source_timezone": "UTC", "time": "12:00", "target_timezone": f"Asia/{city}"}
+    steps = [{"id": "a", "tool": "time/convert_time", "arguments": convert}]
+    return {"steps": steps, "answer": "It is {a.target.datetime}."}
+
+
 def model(body: Json) -> Any:
     """Held to a form it plans; else it repeats what it was told last."""
+    asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
+    if asked.startswith('{"earlier"'):
+        return says(json.dumps({"request": json.loads(asked)["earlier"][-1].replace("Kathmandu", "Tokyo")}))
     if "response_format" not in body:
         return says(f"heard: {body['messages'][-1]['content']}")
-    asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
+    if READ in asked or READ.replace("Kathmandu", "Tokyo") in asked:
+        return says(json.dumps(reading("Tokyo" if "Tokyo" in asked else "Kathmandu")))
     return says(json.dumps(plan(body["seed"])) if ASKED in asked else "Well, let me think about it.")
 
 
@@ -61,11 +58,6 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         service(folder, "harness", GATEWAY_SOCKET=str(path), TOOL_SERVERS="git,notes,time") as running,
     ):
         yield running
-
-
-def events(agent: Service, turn: str, kind: str) -> list[Json]:
-    lines = (agent.state / "events.jsonl").read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["turn"] == turn and event["kind"] == kind]
 
 
 def test_a_plan_with_mistakes_is_mended_run_and_told(agent: Service) -> None:
@@ -110,43 +102,28 @@ def test_without_the_setting_nothing_is_planned(agent: Service) -> None:
     assert len(events(agent, "off", "model_call")) == 1
 
 
-def case_of(folder: Path, request_id: str, store: Store) -> CaseContent:
-    sources = [Source("events", folder / "state/events.jsonl"), Source("gateway", folder / "calls.jsonl")]
-    assert intake(store, sources, redactor=REDACTOR).aside == ()
-    flags.flag(store, request_id, who="ana", reason="look", redactor=REDACTOR, operator=True)
-    intake(store, sources, redactor=REDACTOR)
-    found = next(one for one in queries.list_evidence(store) if one.request_id == request_id)
-    told = queries.get_evidence(store, found.id).events
-    assert [event["answered"] for event in told if event["kind"] == "workflow"][-1]
-    assert found.batch_id is not None
-    [one] = draft.draft(store, found.batch_id).failures
-    return draft.case_content(store, one.id, ())
+def test_a_message_that_leans_on_the_one_before_is_planned(agent: Service) -> None:
+    """And not where nothing is planned."""
+    assert agent.says(READ, settings={"planning": "on"}, session="lean").endswith("T17:45:00+05:45.")
+    text = agent.says("And the same for Asia/Tokyo?", session="lean", request_id="leans")
+    assert text.startswith("It is ")
+    assert text.endswith("T21:00:00+09:00.")
+    told = events(agent, "leans", "workflow")[-1]
+    assert (told["answered"], told["request"]) == (True, READ.replace("Kathmandu", "Tokyo"))
+    quoted, *drafts = events(agent, "leans", "model_call")
+    assert json.loads(quoted["messages"][-1]["content"])["earlier"] == [READ]
+    assert told["drafts"] == len(drafts)
+    agent.says(READ, session="plain")
+    assert agent.says("And the same for Asia/Tokyo?", session="plain").startswith("heard: And the same")
 
 
 def test_a_planned_turn_is_replayed_from_its_recording(agent: Service, tmp_path: Path) -> None:
     asked = {"settings": {"planning": "on"}, "request_id": "again", "session": "r", "clock": time.time()}
     answer = agent.says(ASKED, **asked)
-    upgrade(sqlite_url(tmp_path / "e.db"))
-    with Store(sqlite_url(tmp_path / "e.db"), tmp_path / "blobs") as store:
-        case = case_of(agent.state.parent, "again", store)
+    case = case_of(agent.state.parent, "again", tmp_path)
     assert {call.kind for call in case.cassette.calls} == {"model", "tool"}
-    with (
-        ReplayGateway(tmp_path / "g") as played,
-        service(
-            tmp_path, "harness", GATEWAY_SOCKET=str(tmp_path / "g"), TOOL_SERVERS="git,notes,time"
-        ) as candidate,
-    ):
-        played.load(case)
-        turn = send_turn(tmp_path / "agent.sock", case.turn, "x-request-id", 30.0, Stop())
-        calls, misses = tuple(played.take_log()), played.misses
-    log = tuple(map(json.loads, (candidate.state / "events.jsonl").read_text().splitlines()))
-    replay = Replay((turn,), calls, candidate.state, log, misses)
-    assert misses == ()
-    assert turn.reply == case.turn.reply
-    assert answer in str(turn.reply)
-    made = [(call.target, call.request) for call in calls if "#" not in call.target]
-    assert made == [(call.target, call.request) for call in case.cassette.calls]
-    assert flags_of(case, replay) == ()
+    assert answer in str(case.turn.reply)
+    candidate = replayed(case, tmp_path)
     first, second = (events(one, "again", "workflow") for one in (agent, candidate))
     assert [fact["digest"] for fact in first] == [fact["digest"] for fact in second]
 
@@ -206,17 +183,6 @@ def test_what_was_done_or_may_have_been_is_not_done_again(
     assert "sent" in results[0]["content"] if send == "sent" else "failed" in results[0]["content"]
     ran = [fact for fact in events(agent, "w", "workflow") if fact["ran"]]
     assert [fact["answered"] for fact in ran] == [False]
-
-
-def of_tree(folder: Path, policy: Json, shipped: Json | None = None) -> Path:
-    """The harness with another policy, and perhaps one more workflow that ships."""
-    root = folder / "tree"
-    for package in ("harness", "workflows"):
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "harness/policy.json").write_text(json.dumps(policy))
-    if shipped is not None:
-        (root / "workflows/library/first.json").write_text(json.dumps(shipped))
-    return root
 
 
 def test_the_operator_turns_planning_on_and_bounds_it_and_a_session_turns_it_off(tmp_path: Path) -> None:

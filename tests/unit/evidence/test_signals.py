@@ -174,6 +174,7 @@ def test_a_step_that_failed_without_a_tools_word_is_a_signal_where_no_workflow_a
     assert signal.reason == "step s2 of the workflow plan failed: s1.price is not there"
     assert found(events=[workflow(False, state="failed")]) == [("tool_error", "plan")]
     assert found(events=[workflow(False, state="skipped")]) == []
+    assert found(events=[workflow(False, state="cut_off", tool="shop/buy")]) == []
     assert found(events=[workflow(False, **failed), workflow(True)]) == []
     assert found(events=[result("no", is_error=True), workflow(False, **failed)]) == [
         ("tool_error", "shop/find")

@@ -301,18 +301,23 @@ def test_a_failure_shows_the_workflows_that_were_tried(home: Path, evolve: Evolv
         "workflow", "s", turn, **told, ran=True, steps=[step], doubts=["nobody says it"], drafts=2, tokens=70
     )
     log.event("workflow", "s", turn, **told, ran=False, steps=[])
+    late = [{"id": "s1", "tool": "shop/look", "state": "cut_off"}]
+    log.event("workflow", "s", turn, **told, ran=True, steps=late, cut_off=True, request="look Bob up")
     log.event("turn_ended", "s", turn, status=200, reply={}, ms=1.0, timed_out=False)
     with Product.open(home) as product:
         assert intake(product.store, log.sources, redactor=product.redactor).aside == ()
     (found,) = json.loads(evolve("evidence", "--json").out)
     assert found["signals"][0]["reason"].startswith("step s1 of the workflow plan failed: ")
     lines = [" ".join(line.split()) for line in evolve("evidence", "show", found["id"]).out.splitlines()]
-    ran, made = (line for line in lines if line.startswith("planned workflow"))
+    ran, made, late_line = (line for line in lines if line.startswith("planned workflow"))
     head = "planned workflow plan; ran, no answer; 2 drafts; 70 tokens; s1 shop/look failed "
     assert ran.startswith(head)
     assert ran.endswith("; nobody says it")
     assert "\x1b" not in ran
     assert made == "planned workflow plan; not run"
+    assert late_line == (
+        "planned workflow plan; ran, no answer; cut off; for: look Bob up; s1 shop/look cut_off"
+    )
 
 
 def test_output_helpers_sanitise(capsys: pytest.CaptureFixture[str]) -> None:
