@@ -110,7 +110,7 @@ def _bytes(value: object) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {
             name: _plain(found)
             for name, default in _defaults(type(value))
@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _defaults(kind: type) -> tuple[tuple[str, object], ...]:
+def _defaults(kind: Any) -> tuple[tuple[str, object], ...]:
     """Each field with what it is when nobody says."""
     return tuple(
         (field.name, field.default_factory() if callable(field.default_factory) else field.default)
