@@ -1,8 +1,13 @@
-"""For all unit tests: what their imports made stays, and need not be looked through for garbage again and again."""
+"""For all unit tests: a machine that is busy with something else fails none, and what their imports made is not looked
+through for garbage again and again."""
 
 import gc
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
 
 
 @pytest.hookimpl(trylast=True)

@@ -161,8 +161,8 @@ def test_the_same_seed_means_the_same_search_in_every_process() -> None:
         for number in ("1", "2")
     }  # fmt: skip
     assert len(said) == 1
-    one, other = (go(EMPTY, Task(told=["tea-True", "9"]), seed=seed).evaluated for seed in (2, 3))
-    assert one != other
+    other = go(EMPTY, Task(told=["tea-True", "9"]), seed=2)
+    assert f" {other.evaluated} " not in said.pop()
 
 
 def test_nothing_is_evaluated_twice_and_only_what_is_well_typed() -> None:
