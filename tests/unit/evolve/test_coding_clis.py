@@ -4,7 +4,7 @@ import json
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evolve.coding.answers import trouble_of
@@ -62,6 +62,8 @@ lines = st.dictionaries(keys, values, max_size=6).map(json.dumps)
 outputs = st.lists(lines | st.text(max_size=40) | values.map(json.dumps), max_size=6).map("\n".join)
 
 
+@settings(max_examples=200)
+@example('{"type": "result", "usage": {"input_tokens": -9, "output_tokens": -9}, "total_cost_usd": -0.5}')
 @given(outputs | st.binary(max_size=300).map(lambda noise: noise.decode("utf-8", "replace")))
 def test_every_reader_takes_any_output(output: str) -> None:
     for adapter in ADAPTERS.values():
