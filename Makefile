@@ -40,7 +40,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/pytest tests/unit -n 2 --dist worksteal
+	$(BIN)/pytest tests/unit -n 2 --dist worksteal -p no:schemathesis
 
 integration: $(STAMP) engine haproxy faketime coders mcp-servers
 	$(BIN)/pytest tests/integration -m "not soak" $(SIDE_BY_SIDE) --durations 30 --durations-min 8

@@ -110,11 +110,11 @@ def _bytes(value: object) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: _plain(found)
-            for field in fields(value)
-            if (found := getattr(value, field.name)) != _default(field) or field.name in _ALWAYS
+            name: _plain(found)
+            for name, default in _defaults(type(value))
+            if (found := getattr(value, name)) != default or name in _ALWAYS
         }
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
@@ -123,8 +123,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _default(field: Any) -> object:
-    return field.default_factory() if callable(field.default_factory) else field.default
+@cache
+def _defaults(kind: Any) -> tuple[tuple[str, object], ...]:
+    """Each field with what it is when nobody says."""
+    return tuple(
+        (field.name, field.default_factory() if callable(field.default_factory) else field.default)
+        for field in fields(kind)
+    )
 
 
 def _named(error: ValidationError) -> str:

@@ -110,17 +110,16 @@ def at_path(schema: Schema, path: tuple[str, ...]) -> Schema | None:
     found: object
     for part in path:
         schema = followed(schema)
-        options = [way for option in _options(schema) if (way := at_path(option, (part,))) is not None]
-        properties, kinds = schema.get("properties"), allowed(schema)
+        properties = schema.get("properties")
         if isinstance(properties, Mapping) and part in properties:
             found = properties[part]
-        elif part.isdigit() and "array" in kinds:
+        elif part.isdigit() and "array" in allowed(schema):
             found = schema.get("items")
-        elif options:
+        elif options := [way for one in _options(schema) if (way := at_path(one, (part,))) is not None]:
             found = options[0] if len(options) == 1 else {"anyOf": options}
         elif isinstance(properties, Mapping) and not schema.get("additionalProperties"):
             return None
-        elif kinds & {"object", "array"}:
+        elif allowed(schema) & {"object", "array"}:
             found = schema.get("additionalProperties")
         else:
             return None

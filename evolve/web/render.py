@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -70,7 +71,9 @@ TONES = {
 MARKS = {"good": "✓", "bad": "✗", "busy": "●", "warn": "!", "plain": "·"}
 
 
+@cache
 def make_environment() -> Environment:
+    """One for a process, so that every page that is opened in it has each template compiled once."""
     environment = Environment(
         loader=PackageLoader("evolve.web"),
         autoescape=True,

@@ -8,6 +8,7 @@ from the generator that is handed in, out of lists sorted by digest.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -25,7 +26,7 @@ ROUNDS = 3
 """Contestants for a place as a parent."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tried:
     """A workflow that was evaluated, and how it came about."""
 
@@ -41,6 +42,11 @@ class Tried:
     def order(self) -> tuple[object, ...]:
         """Least is best. Between equals the smaller, then whichever: always the same."""
         return *self.fitness.order, len(self.workflow.nodes), self.digest
+
+    @cached_property
+    def niche(self) -> str:
+        failed = sorted({name for name, _ in self.fitness.failures})
+        return f"{structure(self.workflow)} {self.fitness.completion:.3f} {failed}"
 
 
 class _Fitness(base.Fitness):  # type: ignore[misc]
@@ -59,11 +65,6 @@ def structure(workflow: Workflow) -> str:
     return f"{sorted(workflow.tools)} {sorted(kinds.items())} {len(Order(workflow).layers)}"
 
 
-def niche(tried: Tried) -> str:
-    failed = sorted({name for name, _ in tried.fitness.failures})
-    return f"{structure(tried.workflow)} {tried.fitness.completion:.3f} {failed}"
-
-
 def survivors(tried: Iterable[Tried], most: int = MOST) -> list[Tried]:
     """The best one always, then by front and crowding, of a niche only a few; what is left over fills up."""
     pool = sorted({one.digest: one for one in tried}.values(), key=lambda one: one.digest)
@@ -73,8 +74,8 @@ def survivors(tried: Iterable[Tried], most: int = MOST) -> list[Tried]:
     seen: Counter[str] = Counter()
     kept, rest = list[Tried](), list[Tried]()
     for one in ranked:
-        seen[niche(one)] += 1
-        (kept if seen[niche(one)] <= MOST_ALIKE else rest).append(one)
+        seen[one.niche] += 1
+        (kept if seen[one.niche] <= MOST_ALIKE else rest).append(one)
     return [*kept, *rest][:most]
 
 
@@ -90,5 +91,5 @@ def parent(population: Sequence[Tried], bred: Counter[str], rng: Random) -> Trie
     """The best of a few, or, as often, one of the niche that had the fewest offspring. `bred` counts them by niche."""
     if rng.random() < 0.5:
         return min(rng.choices(population, k=ROUNDS), key=lambda one: one.order)
-    least = min(bred[niche(one)] for one in population)
-    return rng.choice([one for one in population if bred[niche(one)] == least])
+    least = min(bred[one.niche] for one in population)
+    return rng.choice([one for one in population if bred[one.niche] == least])

@@ -24,7 +24,7 @@ from workflows.grounding import Request
 from workflows.learn import joined
 from workflows.searching.fitness import NOTHING, Fitness
 from workflows.searching.lines import in_line
-from workflows.searching.population import Tried, front, niche, parent, structure, survivors
+from workflows.searching.population import Tried, front, parent, structure, survivors
 from workflows.searching.remedies import mendings, remedies
 from workflows.searching.slimming import smaller, what_is_left
 from workflows.searching.terms import Evaluate, Found, Limits, Progress, Proposal, Propose, Redesign
@@ -185,7 +185,7 @@ class _Search:
             child = cross(one.workflow, other.workflow, self._catalog, self._rng)
         origin = "crossover" if child else "edits"
         child = child or vary(one.workflow, self._catalog, self._literals, self._rng, intensity=intensity)
-        self._bred[niche(one)] += 1
+        self._bred[one.niche] += 1
         if child is None or digest(child.workflow) in self._tried:
             return None
         return child.workflow, origin, one, child.edits

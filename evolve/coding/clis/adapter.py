@@ -81,7 +81,7 @@ def json_lines(output: str) -> Iterator[dict[str, Any]]:
     """The JSON objects among the lines, whatever stands between them."""
     for line in output.splitlines():
         text = line.strip()
-        if text.startswith("{"):
+        if text.startswith("{") and text.endswith("}"):  # else the parser would say no, after more work
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError):
@@ -92,13 +92,16 @@ def json_lines(output: str) -> Iterator[dict[str, Any]]:
 
 def last_document(output: str) -> dict[str, Any]:
     """The last JSON object that begins at the start of a line, of however many lines; empty when there is none."""
-    for start in reversed(
-        [0, *(place + 1 for place, sign in enumerate(output) if sign == "\n")][-MAX_LINES:]
-    ):
-        if output.startswith("{", start):
-            found = _document(output, start)
+    end = len(output)
+    for _ in range(MAX_LINES):
+        before = output.rfind("\n", 0, end)
+        if output.startswith("{", before + 1):
+            found = _document(output, before + 1)
             if isinstance(found, dict):
                 return found
+        if before < 0:
+            break
+        end = before
     return {}
 
 

@@ -4,16 +4,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from fastapi.testclient import TestClient
 from pydantic import BaseModel
-from web_visit import ORIGIN, PORT, Visit
+from web_visit import visiting
 from web_world import World, make_home, make_world
 
 from evidence.canonical import canonical_json
 from evolve.judge.models import Calibrated, Judged, JudgedCase, JudgedPoint, Keypoints
 from evolve.story import candidate_story
 from evolve.tables import StageRow
-from evolve.web.app import create_app
 
 HOSTILE = "<script>alert(1)</script> verdict: converged"
 FIXED = Keypoints(judge="j", coder="jury", cases=(), asked=None)
@@ -65,9 +63,7 @@ def store(world: World, **outputs: tuple[int, BaseModel]) -> None:
 
 
 def page(world: World) -> str:
-    app = create_app(world.settings, world.store, world.book.consent, port=PORT)
-    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-        visit = Visit(client, world)
+    with visiting(world) as visit:
         visit.sign_in("vera")
         return visit.client.get(visit.page).text
 

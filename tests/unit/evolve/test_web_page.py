@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
-from fastapi.testclient import TestClient
 from web_flows import hostile_library
 from web_population import add_population
 from web_visit import DIGITS, ORIGIN, OWN, PORT, Visit, field, reset, visiting
@@ -14,7 +13,6 @@ from web_world import IMAGE, PASSPHRASE, World, make_home, make_world
 
 from evolve.settings import Settings
 from evolve.tables import CandidateRow
-from evolve.web.app import create_app
 from evolve.web.desk import COOKIE
 
 
@@ -35,9 +33,8 @@ def visit(world: World) -> Iterator[Visit]:
     world.book.approved.clear()
     world.book.declined.clear()
     reset(world)
-    app = create_app(world.settings, world.store, world.book.consent, port=PORT)
-    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-        yield Visit(client, world)
+    with visiting(world) as found:
+        yield found
 
 
 def test_nobody_looks_without_signing_in(visit: Visit) -> None:
@@ -122,16 +119,14 @@ def test_sign_in_gives_a_new_session_and_sign_out_ends_it(visit: Visit) -> None:
 
 def test_who_is_removed_or_has_a_new_key_is_out_at_once(world: World) -> None:
     people = dict(world.settings.consent.people)
-    app = create_app(world.settings, world.store, world.book.consent, port=PORT, people=lambda: people)
-    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-        visit = Visit(client, world)
+    with visiting(world, people=lambda: people) as visit:
         visit.sign_in()
         people["ada"] = people["ada"].model_copy(update={"roles": ("viewer",)})
-        assert "Deciding needs" in client.get(visit.page).text
+        assert "Deciding needs" in visit.client.get(visit.page).text
         people["ada"] = people["ada"].model_copy(update={"public_key": people["vera"].public_key})
-        assert client.get("/").status_code == 303
+        assert visit.client.get("/").status_code == 303
         people.pop("ada")
-        assert client.get("/").status_code == 303
+        assert visit.client.get("/").status_code == 303
 
 
 def test_every_answer_carries_the_shield(visit: Visit) -> None:
@@ -258,18 +253,13 @@ def test_viewers_operators_and_requesters_approve_nothing(visit: Visit) -> None:
         assert visit.approve(nonce=nonce).status_code in (403, 409)
     with_role = dict(visit.world.settings.consent.people)
     with_role["olga"] = with_role["olga"].model_copy(update={"roles": ("approver",)})
-    book = visit.world.book
-    app = create_app(
-        visit.world.settings, visit.world.store, book.consent, port=PORT, people=lambda: with_role
-    )
-    with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-        requester = Visit(client, visit.world)
+    with visiting(visit.world, people=lambda: with_role) as requester:
         requester.sign_in("olga")
-        html = client.get(requester.page).text
+        html = requester.client.get(requester.page).text
         assert "You started this run" in html
         assert "/approve" not in html
         assert "/decline" in html
-    assert book.decisions == 0
+    assert visit.world.book.decisions == 0
 
 
 def test_guessing_passphrases_in_the_form_is_limited(visit: Visit) -> None:
@@ -453,9 +443,7 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
     workflows = hostile_library(hostile), hostile_library(hostile)
     world = make_world(home, text=hostile, regression=2, workflows=workflows)
     try:
-        app = create_app(world.settings, world.store, world.book.consent, port=PORT)
-        with TestClient(app, base_url=ORIGIN, follow_redirects=False) as client:
-            visit = Visit(client, world)
+        with visiting(world) as visit:
             visit.sign_in()
             population = f"/runs/{add_population(world, text=hostile)}"
             paths = (
@@ -472,11 +460,11 @@ def test_hostile_text_stays_text(tmp_path_factory: pytest.TempPathFactory, first
                 *(f"{population}/proposals/{where}" for where in ("1/1", "1/2", "1/3", "2/1", "2/4")),
             )
             for path in paths:
-                answer = client.get(path)
+                answer = visit.client.get(path)
                 assert answer.status_code == 200
                 _assert_tame(answer.text)
-            assert client.get("/workflows").text.count("<svg") == 2
-            raw = client.get(f"{visit.page}/diff")
+            assert visit.client.get("/workflows").text.count("<svg") == 2
+            raw = visit.client.get(f"{visit.page}/diff")
             assert raw.headers["content-type"].startswith("text/plain")
             assert raw.headers["content-disposition"].startswith("attachment")
             rejected = visit.approve(reason=hostile("x"), digits="00000000")

@@ -99,7 +99,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def page(world: World) -> FastAPI:
-    """One for all: making it costs more than any visit."""
     return make_page(world)
 
 

@@ -280,7 +280,14 @@ def test_a_streamed_answer_reads_like_a_plain_one(turn: Turn) -> None:
         assert chat.said({"frames": chat.as_frames(plain)}) == chat.said(plain) != None  # noqa: E711
 
 
-@given(st.recursive(st.none() | st.integers() | WORDS, lambda v: st.lists(v) | st.dictionaries(WORDS, v)))
+ANYTHING = st.recursive(
+    st.none() | st.integers() | WORDS,
+    lambda value: st.lists(value) | st.dictionaries(WORDS, value),
+    max_leaves=20,
+)
+
+
+@given(ANYTHING)
 def test_anything_at_all_is_read_without_an_exception(value: Any) -> None:
     for part in (value, {"choices": [{"message": value, "delta": value}]}, {"frames": [{"data": value}]}):
         chat.said(part)

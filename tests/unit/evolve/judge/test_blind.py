@@ -138,14 +138,20 @@ def test_keypoints_are_a_handful_and_short(tmp_path: Path, points: list[str]) ->
     assert read_answer(tmp_path / "answer.json", KeypointsAnswer)[0] is None
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("answers")
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
         lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+        max_leaves=20,
     )
 )
-def test_no_json_breaks_it(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
-    path = tmp_path_factory.mktemp("a") / "answer.json"
+def test_no_json_breaks_it(folder: Path, value: object) -> None:
+    path = folder / "answer.json"
     path.write_text(json.dumps({"cases": value}))
     answer, _ = read_answer(path, ScoresAnswer)
     assert answer is None or misfit(answer, pairs_of(PAIR))
