@@ -26,7 +26,7 @@ _ANSI = re.compile(
 # Cc controls, Cf formats (bidi, zero width, tags), Cs lone surrogates, Co private use, Zl and Zp separators.
 _HIDING = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
-_PLAIN = re.compile(r"[\x20-\x7e\n\t]*")
+_NOT_PLAIN = re.compile(r"[^\x20-\x7e\n\t]")
 
 
 def for_page(text: str, cap: int = PAGE_CAP) -> str:
@@ -53,14 +53,10 @@ def _capped(text: str, cap: int) -> str:
 
 
 def _write_out(text: str) -> str:
-    if _PLAIN.fullmatch(text):
-        return text
-    return "".join(_shown(character) for character in text)
+    return _NOT_PLAIN.sub(lambda found: _shown(found[0]), text)
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t":
-        return character
     if unicodedata.category(character) in _HIDING or character in _BLANK_LETTERS or _selector(character):
         code = ord(character)
         if code < 0x100:

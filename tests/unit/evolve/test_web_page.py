@@ -23,7 +23,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def world(settings: Settings) -> Iterator[World]:
-    built = make_world(settings)
+    built = make_world(settings, regression=2)
     yield built
     built.close()
 
