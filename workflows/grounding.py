@@ -4,6 +4,7 @@ whoever planned."""
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 
 from workflows.catalog import Catalog
@@ -25,6 +26,10 @@ under up via within without back
 """
 FUNCTION_WORDS = frozenset(_FUNCTION.split())
 """They name nothing, also where no tool's description has them."""
+LONGEST_READ = 8000
+"""Characters: what stands behind names no value."""
+MOST_VALUES = 64
+"""That are looked at, the first; no request is about more."""
 LONGEST = 6
 """Words after a colon that are a value: what is longer is an instruction."""
 COMMON = 3
@@ -39,9 +44,10 @@ class Request:
     up. A text of nothing but words that the tools have in common, such as `the text`, says nothing, wherever it stands."""
 
     def __init__(self, text: str, catalog: Catalog) -> None:
-        self.text = text
+        self.text = text = text[:LONGEST_READ]
+        self._places: dict[str, int] = {}
         self.values = literals(text)
-        self.marked = _marked(text)
+        self.marked = _marked(text)[:MOST_VALUES]
         self._plain = _plain(text)
         tools = [
             set(_plain(f"{spec.server} {re.sub('[_-]', ' ', spec.name)} {spec.description}").split())
@@ -55,7 +61,7 @@ class Request:
         strange = self._words - often.keys() - FUNCTION_WORDS
         self.own = frozenset(word for word in strange if not set(stems(word)) <= told)
 
-    @property
+    @cached_property
     def candidates(self) -> list[object]:
         """Values that an argument may be: those that it names, and its own words that begin no sentence, in the order of the
         text."""
@@ -69,7 +75,7 @@ class Request:
             and not self._describes(found)
         ]
         values = {repr(value): value for value in (*self.values, *plain) if not self._within(value)}.values()
-        return sorted(values, key=lambda value: (self.place(value), -len(str(value))))
+        return sorted(values, key=lambda value: (self.place(value), -len(str(value))))[:MOST_VALUES]
 
     def _describes(self, word: re.Match[str]) -> bool:
         """The next one: `word` of `the word hello`, `repository` of `the git repository repo`."""
@@ -79,13 +85,14 @@ class Request:
         return article is not None and (next_ in self.own or next_ in map(str.lower, self.marked))
 
     def _within(self, value: object) -> bool:
-        """It stands nowhere but within a longer one."""
+        """It stands nowhere but within a longer one, or a word."""
         place = self.place(value)
-        return any(
-            start <= place < start + len(whole) and whole != value
-            for whole in self.marked
-            if (start := self.place(whole)) >= 0
-        )
+        return place < 0 or any(start <= place < end and whole != value for whole, start, end in self._wholes)
+
+    @cached_property
+    def _wholes(self) -> list[tuple[str, int, int]]:
+        places = [(whole, self.place(whole)) for whole in self.marked]
+        return [(whole, start, start + len(whole)) for whole, start in places if start >= 0]
 
     def after(self, names: Sequence[str]) -> list[str]:
         """What stands after the last word of a name: `person` of `of type person`."""
@@ -133,11 +140,14 @@ class Request:
 
     def place(self, value: object) -> int:
         """Where it stands, as a word of its own, or else as a part of one such as a path; -1: nowhere."""
-        text = re.escape(str(value))
-        found = re.search(rf"(?<![\w/.-]){text}(?![\w/-])", self.text) or re.search(
-            rf"(?<!\w){text}(?!\w)", self.text
-        )
-        return found.start() if found else -1
+        said = str(value)
+        if said not in self._places:
+            text = re.escape(said)
+            found = re.search(rf"(?<![\w/.-]){text}(?![\w/-])", self.text) or re.search(
+                rf"(?<!\w){text}(?!\w)", self.text
+            )
+            self._places[said] = found.start() if found else -1
+        return self._places[said]
 
     def _has(self, word: str) -> bool:
         """Also where it is put together of what is said: `folder/name.txt`."""

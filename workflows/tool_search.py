@@ -3,7 +3,8 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from workflows.catalog import Catalog, ToolSpec
 
@@ -15,6 +16,8 @@ NAME_WEIGHT, ARGUMENT_WEIGHT = 4, 1
 """As how many words of a description a word of the name counts, and one of an argument's name."""
 MOST_WORDS = 400
 """Of a description that are looked at, each once: nobody gets found by writing a book, or a word again and again."""
+MOST_TOOLS = 4096
+"""Whose words are kept."""
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CLAUSE = re.compile(r"[.,;?!](?:\s|$)|\b(?:and|then)\b")
@@ -35,7 +38,7 @@ def relevance(catalog: Catalog, text: str) -> dict[str, float]:
     specs = list(catalog)
     documents = [_document(spec) for spec in specs]
     frequency = Counter(word for document in documents for word in document)
-    average = sum(document.total() for document in documents) / max(len(documents), 1)
+    average = sum(sum(document.values()) for document in documents) / max(len(documents), 1)
     asked = [word for word in dict.fromkeys(words(text)) if word in frequency]
     scored = (
         (spec.key, _score(document, asked, frequency, len(specs), average))
@@ -80,13 +83,19 @@ def words(text: str) -> list[str]:
     return [_stem(word) for word in found if _DULL.fullmatch(word) is None]
 
 
-def _document(spec: ToolSpec) -> Counter[str]:
+def _document(spec: ToolSpec) -> Mapping[str, int]:
     properties = spec.input_schema.get("properties")
-    arguments = [str(name) for name in properties] if isinstance(properties, dict) else []
-    document = Counter(set(words(spec.description)[:MOST_WORDS]))
-    _add(document, words(spec.name), NAME_WEIGHT)
-    _add(document, words(spec.server), 1)
-    _add(document, set(words(" ".join(arguments))), ARGUMENT_WEIGHT)
+    arguments = " ".join(map(str, properties)) if isinstance(properties, dict) else ""
+    return _weights(spec.server, spec.name, spec.description, arguments)
+
+
+@lru_cache(maxsize=MOST_TOOLS)
+def _weights(server: str, name: str, description: str, arguments: str) -> Mapping[str, int]:
+    """A catalog is searched again and again, and its tools stay."""
+    document = Counter(set(words(description)[:MOST_WORDS]))
+    _add(document, words(name), NAME_WEIGHT)
+    _add(document, words(server), 1)
+    _add(document, set(words(arguments)), ARGUMENT_WEIGHT)
     return document
 
 
@@ -96,12 +105,12 @@ def _add(document: Counter[str], found: Iterable[str], weight: int) -> None:
 
 
 def _score(
-    document: Counter[str], asked: list[str], frequency: Counter[str], count: int, average: float
+    document: Mapping[str, int], asked: list[str], frequency: Counter[str], count: int, average: float
 ) -> float:
-    long = 1 - B + B * document.total() / average if average else 1.0
+    long = 1 - B + B * sum(document.values()) / average if average else 1.0
     total = 0.0
     for word in asked:
-        often = document[word]
+        often = document.get(word, 0)
         if often:
             rare = math.log(1 + (count - frequency[word] + 0.5) / (frequency[word] + 0.5))
             total += rare * often * (K1 + 1) / (often + K1 * long)

@@ -164,6 +164,13 @@ def test_a_piece_of_a_value_is_none_unless_it_stands_alone_too() -> None:
     assert Request("Write it into repo/VERSION in repo.", TOOLS).candidates == ["repo/VERSION", "repo"]
 
 
+def test_of_a_request_without_end_the_beginning_is_read() -> None:
+    endless = Request(" ".join(f"f{number}.txt lumo{number}," for number in range(5000)), TOOLS)
+    assert endless.marked[0] == endless.candidates[0] == "f0.txt"
+    assert len(endless.text) < 10_000
+    assert max(len(endless.marked), len(endless.candidates)) < 100
+
+
 def test_a_noun_that_tells_what_a_name_is_is_none() -> None:
     assert Request("Add the lamp kiru and the big chair lumo.", TOOLS).candidates == ["kiru", "lumo"]
 
