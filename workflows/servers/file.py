@@ -146,7 +146,7 @@ def read_servers(data: object, path: Path, environment: Mapping[str, str]) -> Se
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise ServersFileError(f"{path}: {place + ': ' if place else ''}{_said(first)}") from None
+        raise ServersFileError(f"{path}: {_shown(place) + ': ' if place else ''}{_said(first)}") from None
     folder = path.parent.absolute()
     entries = {name: _placed(entry, folder) for name, entry in found.mcpServers.items()}
     return found.model_copy(update={"mcpServers": entries})
@@ -183,6 +183,11 @@ def _said(problem: Any) -> str:
     return message.replace("Input should be", "expected")
 
 
+def _shown(place: str) -> str:
+    """On one line: a key may be any text."""
+    return place if place.isprintable() else repr(place)[1:-1]
+
+
 def _filled_in(data: object, path: Path, environment: Mapping[str, str]) -> object:
     """With the variables' values in the servers' commands, arguments, addresses, headers and environments."""
     servers = data.get("mcpServers") if isinstance(data, dict) else None
@@ -199,7 +204,7 @@ def _filled_in(data: object, path: Path, environment: Mapping[str, str]) -> obje
     def known(found: re.Match[str], place: str) -> str:
         value = environment.get(found[1]) or found[2]
         if value is None:
-            raise ServersFileError(f"{path}: {place}: the environment has no {found[1]}; set it")
+            raise ServersFileError(f"{path}: {_shown(place)}: the environment has no {found[1]}; set it")
         return value
 
     entries = {

@@ -108,6 +108,14 @@ def test_contracts() -> None:
             {"mcpServers": {"a/b": GIT}},
             "mcpServers.a/b: expected a name of letters, digits, '.', '_' and '-', found 'a/b'",
         ),
+        (
+            {"mcpServers": {"a\nb": GIT}},
+            "mcpServers.a\\nb: expected a name of letters, digits, '.', '_' and '-', found 'a\\nb'",
+        ),
+        (
+            {"mcpServers": {"a": {**GIT, "env": {"x\ny": "${GONE}"}}}},
+            "mcpServers.a.env.x\\ny: the environment has no GONE; set it",
+        ),
         ({"mcpServers": {"a": {}}}, "mcpServers.a: give it either a 'command' or a 'url'"),
         (
             {"mcpServers": {"a": {**GIT, "url": "http://x"}}},
