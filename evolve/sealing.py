@@ -15,10 +15,10 @@ from evidence.cases import CaseContent, RecordedTurn, SealedBatch, VisibleCase
 from evidence.records import CaseRecord
 from evidence.seal import Baseline, NotReady
 from evidence.split import SealPolicy
-from evolve import worktree
 from evolve.arenas import open_arena
 from evolve.errors import NeedsConsent, Refused
 from evolve.product import Product
+from evolve.swaps import live_commit
 from trial.admission import nothing_passes
 from trial.arena import Arena
 from trial.graders import GraderSet
@@ -64,7 +64,7 @@ def seal_batch(
         return seals.seal(
             product.store,
             batch_id,
-            Baseline(product.manifest.name, image, worktree.head(product.settings.substrate_repository)),
+            Baseline(product.manifest.name, image, live_commit(product.settings, product.store)),
             graders_digest=product.graders.digest,
             by=who,
             seed=SEED,

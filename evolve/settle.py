@@ -8,10 +8,10 @@ import fcntl
 from sqlmodel import col, select
 
 from evidence import batch as batches
-from evidence.ledger import Ledger
 from evolve import runs, worktree
 from evolve.candidate import Candidate
 from evolve.product import Product
+from evolve.swaps import ended_swaps
 from evolve.tables import CandidateRow
 from promote.records import SwapRecord
 
@@ -32,7 +32,7 @@ def _settle(product: Product) -> list[str]:
         rows = list(session.exec(waiting))
     if not rows:
         return []
-    records = ended_swaps(product)
+    records = ended_swaps(product.settings)
     changed = []
     for row in rows:
         record = records.get(row.swap_id or "")
@@ -40,20 +40,6 @@ def _settle(product: Product) -> list[str]:
             _follow(product, row, record)
             changed.append(row.id)
     return changed
-
-
-def ended_swaps(product: Product) -> dict[str, SwapRecord]:
-    """Every swap that has ended, by id, in the order of their ends."""
-    if not product.paths.promoter_ledger.exists():
-        return {}
-    with Ledger(product.paths.promoter_ledger, create=False) as ledger:
-        entries = ledger.entries()
-    records = [
-        SwapRecord.model_validate(e.data["record"])
-        for e in entries
-        if e.kind == "swap" and "record" in e.data
-    ]
-    return {record.swap: record for record in records}
 
 
 def _follow(product: Product, row: CandidateRow, record: SwapRecord) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from evolve import worktree
 from workflows.codec import GraphError, from_json
 from workflows.graph import Workflow
+from workflows.points import ENDING
 
 LIBRARY = "workflows/library/"
 MOST_BYTES = 256 << 10
@@ -24,9 +25,10 @@ class Shipped:
 
 
 def library_at(repository: Path, commit: str) -> dict[str, Shipped]:
-    """By path. Raises Broken when the commit can't be read."""
+    """By path; the measured points beside a workflow are none. Raises Broken when the commit can't be read."""
     files = worktree.read_files(repository, commit, LIBRARY)
-    return {path: _shipped(files[path]) for path in sorted(files) if path.endswith(".json")}
+    names = sorted(path for path in files if path.endswith(".json") and not path.endswith(ENDING))
+    return {path: _shipped(files[path]) for path in names}
 
 
 def _shipped(content: bytes) -> Shipped:

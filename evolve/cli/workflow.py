@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from evolve.cli.context import open_product
 from evolve.cli.output import Group, json_option, print_fields, print_json, print_table, say
 from evolve.cli.workflow_compile import compile_command
 from evolve.cli.workflow_options import (
@@ -24,7 +25,10 @@ from evolve.cli.workflow_search import search
 from evolve.cli.workflow_steps import COLUMNS, steps
 from evolve.errors import BadInput, Refused
 from evolve.sanitize import for_page, one_line
+from evolve.settings import FILE_NAME, home_directory
+from evolve.swaps import live_commit
 from evolve.workflow_files import read_inputs, read_workflow
+from evolve.workflow_library import library_at
 from workflows.catalog import Catalog
 from workflows.codec import digest, to_json
 from workflows.difference import difference
@@ -53,8 +57,8 @@ workflow.add_command(search)
 @workflow.command("list")
 @json_option
 def list_workflows(as_json: bool) -> None:
-    """Those that ship with the agent."""
-    found = library()
+    """Those that ship with the live service; where there is no home, with the bundled one."""
+    found = _shipped() if (home_directory() / FILE_NAME).exists() else library()
     if as_json:
         print_json(
             [{"name": one.name, "description": one.description, "digest": digest(one)} for one in found]
@@ -62,6 +66,16 @@ def list_workflows(as_json: bool) -> None:
         return
     rows = [(one.name, one.description, ", ".join(sorted(one.tools))) for one in found]
     print_table(("name", "description", "tools"), rows, "no workflows")
+
+
+def _shipped() -> list[Workflow]:
+    with open_product() as product:
+        repository = product.settings.substrate_repository
+        found = library_at(repository, live_commit(product.settings, product.store))
+    for path, one in found.items():
+        if one.problem:
+            say(f"{one_line(path)}: no workflow: {one_line(one.problem)}")
+    return [one.workflow for one in found.values() if one.workflow]
 
 
 @workflow.command()

@@ -4,8 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from evidence.store import Store
 from evolve import worktree
 from evolve.errors import Broken
+from evolve.settings import Settings
+from evolve.swaps import live_commit
 from evolve.views.record import Record
 from evolve.workflow_library import LIBRARY, Shipped, library_at
 from workflows.codec import to_json
@@ -48,12 +51,13 @@ class WorkflowChange(Record):
         return str(table.get("name") or self.path.removeprefix(LIBRARY))
 
 
-def shipped_workflows(repository: Path) -> tuple[ShippedWorkflow, ...]:
-    """Those on `main`, by path; none where there is no repository."""
+def shipped_workflows(settings: Settings, store: Store) -> tuple[ShippedWorkflow, ...]:
+    """Those of the live service, by path; none where there is no repository."""
+    repository = settings.substrate_repository
     if not (repository / ".git").exists():
         return ()  # or git would look around in the folders above
     try:
-        library = library_at(repository, worktree.head(repository))
+        library = library_at(repository, live_commit(settings, store))
     except Broken:
         return ()
     return tuple(

@@ -62,9 +62,7 @@ def raw_diff(request: Request, candidate_id: str) -> Response:
 def workflows(request: Request) -> Response:
     desk = desk_of(request)
     actor = desk.actor(request)
-    return desk.page(
-        "workflows.html", actor, shipped=views.shipped_workflows(desk.settings.substrate_repository)
-    )
+    return desk.page("workflows.html", actor, shipped=views.shipped_workflows(desk.settings, desk.store))
 
 
 @router.get("/history")

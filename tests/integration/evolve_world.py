@@ -361,6 +361,20 @@ class Users:
         return [a for n, a in enumerate(self.answers) if a != (200, f"HELLO{n}")]
 
 
+def git(world: World, *arguments: str) -> str:
+    """What git says in the substrate's repository."""
+    command = ["git", "-C", str(world.home / "substrate"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def approve(world: World, candidate: dict[str, Any], **more: str) -> tuple[str, ...]:
+    """The words with which a person signs this candidate; the passphrase is given to the command."""
+    who = more.get("who", APPROVER)
+    digest = more.get("digest", str(candidate["image"])[-8:])
+    words = ("approve", candidate["id"], "--reason", "the report", "--as", who)
+    return (*words, "--passphrase-stdin", "--digest", digest)
+
+
 @contextmanager
 def running(world: World) -> Iterator[str]:
     """The service's address while it runs; nothing is left afterwards."""

@@ -158,6 +158,11 @@ iterations = 1
 coder_seconds = 60
 workers = 2
 
+[swap]
+bake_seconds = 10
+bake_turns = 50
+disk_reserve_bytes = 0
+
 [coders.idle]
 argv = ["/bin/true"]
 

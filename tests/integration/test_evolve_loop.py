@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evolve_world import APPROVER, PASSPHRASE, Users, World, ask, running
+from evolve_world import APPROVER, PASSPHRASE, Users, World, approve, ask, git, running
 
 from containers.shim.files import wipe
+from evolve.evolution import load_sealed
+from evolve.product import Product
 
 
 @pytest.fixture(scope="module")
@@ -19,24 +21,10 @@ def live(sealed_world: World, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield world, url
 
 
-def git(world: World, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(world.home / "substrate"), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
 def converged(world: World, name: str) -> dict[str, Any]:
     run = world.ok("run", "start", world.batch(name), "--coder", name, "--reason", "users complain")
     assert run["verdict"] == "converged", run
     return dict(next(c for c in world.ok("candidate") if c["id"] == run["candidate_id"]))
-
-
-def approve(world: World, candidate: dict[str, Any], **more: str) -> tuple[str, ...]:
-    who = more.get("who", APPROVER)
-    digest = more.get("digest", str(candidate["image"])[-8:])
-    words = ("approve", candidate["id"], "--reason", "the report", "--as", who)
-    return (*words, "--passphrase-stdin", "--digest", digest)
 
 
 def test_the_whole_way(live: tuple[World, str], tmp_path: Path) -> None:
@@ -65,20 +53,32 @@ def test_the_whole_way(live: tuple[World, str], tmp_path: Path) -> None:
     world.refused(1, "refused", "promote", first["id"])  # an approval is used once
     world.refused(1, "refused", "run", "start", world.batch("sum"), "--reason", "again")
 
-    told_to_seal_anew(world, second)
+    again = told_to_seal_anew(world, second)
     back = world.ok("rollback", "--reason", "drill")
     assert back["state"] == "rolled_back"
     assert ask(url, ["add 1 2 3 4"], "back") == [(200, "6")]
+    what_was_undone_is_nobody_s_base(world, again, before)
     assert world.ok("audit", "verify")["valid"]
 
 
-def told_to_seal_anew(world: World, stale: dict[str, Any]) -> None:
+def told_to_seal_anew(world: World, stale: dict[str, Any]) -> dict[str, Any]:
     """The way on for a fix whose base is gone: decline it, seal the batch on what is live now, run again."""
     world.ok("decline", stale["id"], "--reason", "another fix went first", "--as", APPROVER)
     world.refused(4, "needs_consent", "run", "start", stale["batch_id"], "--reason", "too early")
     world.ok("batch", "seal", stale["batch_id"], "--reason", "on what is live now")
     again = converged(world, "length")
     assert again["image"] != stale["image"]
+    return again
+
+
+def what_was_undone_is_nobody_s_base(world: World, stale: dict[str, Any], live: str) -> None:
+    """Else the next fix would bring it back, in no diff that a person is shown."""
+    world.ok("decline", stale["id"], "--reason", "its base was rolled back", "--as", APPROVER)
+    world.ok("batch", "seal", stale["batch_id"], "--reason", "on what is live again")
+    with Product.open(world.home) as product:
+        sealed = load_sealed(product, stale["batch_id"])
+        assert (sealed.baseline_commit, sealed.baseline_digest) == (live, product.live_image())
+    assert git(world, "rev-parse", "main").strip() != live
 
 
 def look_at(world: World, candidate: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,8 @@
-"""A shipped workflow that is wrong, from failing requests to a candidate that mends it: over the real command, sandbox,
-gateway and tool server."""
+"""A shipped workflow that is wrong, from failing requests to a candidate that mends it, its approval, the swap and the way
+back: over the real command, sandbox, gateway, tool server, edge and promoter."""
 
 import json
+import time
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -9,19 +10,31 @@ from typing import Any
 
 import flow_clock
 import pytest
-from evolve_world import World, close_zygotes
+from evolve_world import PASSPHRASE, Users, World, approve, ask, close_zygotes, git, running
 from flow_world import CLOCK, FILE, make_world
 
 from evolve.settings import FILE_NAME
+from workflows.codec import digest, from_json
+
+WRONG = deepcopy(CLOCK)
+"""The second zone is never asked for."""
+WRONG["nodes"][1]["arguments"]["target"] = {"ref": "inputs.first"}
 
 
 @pytest.fixture(scope="module")
 def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The second zone is never asked for. Copy it, never change it."""
-    wrong = deepcopy(CLOCK)
-    wrong["nodes"][1]["arguments"]["target"] = {"ref": "inputs.first"}
-    yield make_world(tmp_path_factory.mktemp("flows") / "home", wrong)
+    """With a sealed batch of wrong hours. Copy it, never change it."""
+    yield make_world(tmp_path_factory.mktemp("flows") / "home", WRONG)
     close_zygotes()
+
+
+@pytest.fixture(scope="module")
+def mended(flows: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """After a run that converged. Look at it or copy it, never change it."""
+    world = flows.copy(tmp_path_factory.mktemp("mended") / "home")
+    run = world.ok("run", "start", world.batch("clock"), "--reason", "users complain", "--seed", "3")
+    assert run["verdict"] == "converged", run
+    return world
 
 
 def stages(world: World, name: str) -> dict[int, dict[str, Any]]:
@@ -30,10 +43,8 @@ def stages(world: World, name: str) -> dict[int, dict[str, Any]]:
     return {one["stage"]["proposal"]: one["output"] for one in record if one["stage"]["name"] == name}
 
 
-def test_a_better_workflow_is_proposed_beside_the_coder_and_converges(flows: World, tmp_path: Path) -> None:
-    world = flows.copy(tmp_path / "home")
-    run = world.ok("run", "start", world.batch("clock"), "--reason", "users complain", "--seed", "3")
-    assert run["verdict"] == "converged", run
+def test_a_better_workflow_is_proposed_beside_the_coder_and_converges(mended: World) -> None:
+    world = mended
     assert FILE in {suspect["file"] for suspect in stages(world, "locate")[0]["suspects"]}
     made = stages(world, "implement")
     assert {number: (one["coder"], one["outcome"]) for number, one in made.items()} == {
@@ -55,6 +66,63 @@ def test_a_better_workflow_is_proposed_beside_the_coder_and_converges(flows: Wor
         '+        "target": {"ref": "inputs.second"}',
     ]
     assert json.loads(made[2]["transcript"][made[2]["transcript"].index("{") :])["improved"]
+
+
+def test_a_better_workflow_that_a_person_approved_is_live_and_goes_back(
+    mended: World, tmp_path: Path
+) -> None:
+    world = mended.copy(tmp_path / "home")
+    [candidate] = world.ok("candidate")
+    before = git(world, "rev-parse", "main")
+    with running(world) as url:
+        assert answer(url, "live") == WRONG_HOURS
+        assert ships(world) == {"clock": digest(from_json(WRONG))}
+        world.refused(4, "needs_consent", "promote", candidate["id"])
+        assert world.ok(*approve(world, candidate), given=PASSPHRASE + "\n")["approval"]
+        with Users(url, "during") as users:
+            under_way = world.start("promote", candidate["id"], "--json")
+            try:
+                wait_for_bake(world)
+                assert answer(url, "baking") == RIGHT_HOURS
+                assert git(world, "rev-parse", "main") == before
+                assert ships(world) == {"clock": digest(from_json(WRONG))}
+            finally:
+                done = under_way.wait()  # a bake ends only while users ask
+        assert done.code == 0, done
+        swap = json.loads(done.out)
+        assert (swap["state"], swap["target_image"], users.lost) == ("committed", candidate["image"], [])
+        assert git(world, "rev-parse", "main^") == before
+        assert git(world, "diff", "--name-only", "main^", "main").split() == [FILE]
+        assert json.loads(git(world, "show", f"main:{FILE}")) == CLOCK
+        assert answer(url, "committed") == RIGHT_HOURS
+        assert ships(world) == {"clock": digest(from_json(CLOCK))}
+
+        back = world.ok("rollback", "--reason", "drill", "--swap", swap["swap"])
+        assert (back["state"], back["live_image"]) == ("rolled_back", swap["base_image"])
+        assert answer(url, "back") == WRONG_HOURS
+        assert ships(world) == {"clock": digest(from_json(WRONG))}
+    assert world.ok("audit", "verify")["valid"]
+
+
+ASKED, RIGHT_HOURS, WRONG_HOURS = "clock 3 utc tokyo lima", "12 and 22", "12 and 12"
+
+
+def answer(url: str, tag: str) -> str:
+    [(status, text)] = ask(url, [ASKED], tag)
+    assert status == 200, text
+    return text
+
+
+def ships(world: World) -> dict[str, str]:
+    """Name -> digest of the workflows of the live service."""
+    return {one["name"]: one["digest"] for one in world.ok("workflow", "list")}
+
+
+def wait_for_bake(world: World) -> None:
+    guard = time.monotonic() + 60
+    while (world.ok("agent", "status")["open_swap"] or {}).get("state") != "BAKE":
+        assert time.monotonic() < guard, "no bake"
+        time.sleep(0.1)
 
 
 def test_where_workflows_are_protected_it_is_refused_as_any_other(flows: World, tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ def diff(request: Request, who: Looking, candidate_id: Id) -> CandidateDiff:
 @router.get("/workflows", dependencies=bare)
 def workflows(request: Request, who: Looking) -> tuple[ShippedWorkflow, ...]:
     """Those that ship with the live service, in their canonical form; what is no workflow says why."""
-    return views.shipped_workflows(desk_of(request).settings.substrate_repository)
+    desk = desk_of(request)
+    return views.shipped_workflows(desk.settings, desk.store)
 
 
 @router.get("/swaps")

@@ -18,7 +18,7 @@ from evidence_logs import Log
 from containers.runtime import RuntimeBroken
 from evidence.intake import intake
 from evidence.store import StoreError
-from evolve import runs
+from evolve import runs, worktree
 from evolve.cli import main as cli_main
 from evolve.cli.output import print_fields, print_table, say
 from evolve.errors import ERROR_KINDS, Broken, EvolveError
@@ -26,6 +26,7 @@ from evolve.home import create_home
 from evolve.product import Product
 from evolve.substrates import export_tiny
 from evolve.tables import RunRow
+from workflows.shipped import LIBRARY
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07good\u202etxt\u200b[red]bold[/red]"
 
@@ -318,6 +319,25 @@ def test_a_failure_shows_the_workflows_that_were_tried(home: Path, evolve: Evolv
     assert late_line == (
         "planned workflow plan; ran, no answer; cut off; for: look Bob up; s1 shop/look cut_off"
     )
+
+
+def test_what_ships_with_the_live_service_is_listed_and_without_a_home_what_is_bundled(
+    home: Path, evolve: Evolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads(evolve("workflow", "--json").out) == []
+    repository, shipped = home / "substrate", home / "substrate" / "workflows" / "library"
+    shipped.mkdir(parents=True)
+    (shipped / "clock.json").write_bytes((LIBRARY / "world_clock.json").read_bytes())
+    (shipped / "broken.json").write_text("{")
+    (shipped / "world_clock.points.json").write_text("{}")
+    first = worktree.head(repository)
+    worktree.move_main(repository, worktree.commit_directory(repository, repository, first, "more"), first)
+    answer = evolve("workflow", "list", "--json")
+    assert [one["name"] for one in json.loads(answer.out)] == ["world_clock"]
+    assert answer.err.startswith("workflows/library/broken.json: no workflow: not JSON")
+    assert answer.err.count("\n") == 1
+    monkeypatch.setenv("EVOLVE_HOME", str(home / "elsewhere"))
+    assert len(json.loads(evolve("workflow", "--json").out)) > 1
 
 
 def test_output_helpers_sanitise(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,11 @@ from web_visit import Visit, visiting
 from web_world import World, make_home, make_world
 
 from evolve import worktree
+from evolve.settings import load_settings
 from evolve.story import candidate_story
 from evolve.views import shipped_workflows, workflow_changes
 from evolve.web.drawing import BOX_HEIGHT, BOX_WIDTH, MOST_ARROWS, MOST_STEPS, WIDTH, Drawing, draw, draw_both
+from evolve.workflow_library import library_at
 
 STEPS = [f"s{number}" for number in range(70)]
 
@@ -146,7 +148,7 @@ def test_what_ships_is_listed_on_the_page_and_by_the_api(visit: Visit, world: Wo
     html = visit.client.get("/workflows").text
     assert html.count("<svg") == 2
     assert "not JSON" in html
-    told = shipped_workflows(world.settings.substrate_repository)
+    told = shipped_workflows(world.settings, world.store)
     assert [(one.path.rpartition("/")[2], bool(one.workflow)) for one in told] == [
         ("broken.json", False),
         ("wide.json", True),
@@ -191,12 +193,13 @@ def test_nothing_that_a_candidate_writes_breaks_the_page_or_the_api(tmp_path: Pa
     world.close()
 
 
-def test_bytes_that_are_no_text_are_said_to_be_none(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_said_to_be_none(world: World, tmp_path: Path) -> None:
     library = tmp_path / "tree" / "workflows" / "library"
     library.mkdir(parents=True)
     (library / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    (library / "bytes.points.json").write_text("{}")
     commit = worktree.create_repository(tmp_path / "repository", tmp_path / "tree", "first")
-    [shipped] = shipped_workflows(tmp_path / "repository")
+    [shipped] = library_at(tmp_path / "repository", commit).values()
     assert (shipped.workflow, "not JSON" in shipped.problem) == (None, True)
     assert workflow_changes(tmp_path / "repository", commit, "0" * 40) == ()
-    assert shipped_workflows(tmp_path / "nothing") == ()
+    assert shipped_workflows(load_settings(tmp_path / "nothing"), world.store) == ()
