@@ -153,7 +153,8 @@ def _said(problem: ErrorDetails) -> str:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """`nodes[0].arguments.path`: without the names of variants, which stand behind the place that holds one."""
+    """`nodes[0].arguments.path`: without the names of variants, which stand behind the place that holds one. On one line,
+    though a key may be any text."""
     text, behind, dropped = "", ("", ""), False
     for part in location:
         dropped = not dropped and part in _TAGS and _holds_variant(*behind)
@@ -161,7 +162,7 @@ def _place(location: tuple[int | str, ...]) -> str:
             continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
         behind = (behind[1], str(part))
-    return text or "workflow"
+    return (text if text.isprintable() else repr(text)[1:-1]) or "workflow"
 
 
 def _holds_variant(holder: str, place: str) -> bool:

@@ -54,6 +54,7 @@ def test_the_reader_refuses_exactly_what_the_schema_refuses(workflow: Workflow, 
     [
         ({"v": 2}, "v: expected 1"),
         ({"extra": 1}, "extra: unknown key"),
+        ({"ex\ntra": 1}, "ex\\ntra: unknown key"),
         ({"trigger": "("}, "trigger: not a regular expression"),
         ({"nodes": [{"id": "a", "kind": "code"}]}, "nodes[0].kind"),
         ({"nodes": [{"id": "a", "kind": "tool", "tool": "nope"}]}, "expected server/tool"),
