@@ -27,15 +27,17 @@ def settle(product: Product) -> list[str]:
 def _settle(product: Product) -> list[str]:
     with product.store.read() as session:
         waiting = select(CandidateRow).where(
-            CandidateRow.state == "approved", col(CandidateRow.swap_id).is_not(None)
+            CandidateRow.state == "approved", col(CandidateRow.approval_digest).is_not(None)
         )
         rows = list(session.exec(waiting))
     if not rows:
         return []
     records = ended_swaps(product.settings)
+    # Whoever handed an approval over may have been killed before the swap's id was written down.
+    approved = {record.approval_digest: record for record in records.values() if record.kind == "promotion"}
     changed = []
     for row in rows:
-        record = records.get(row.swap_id or "")
+        record = records.get(row.swap_id) if row.swap_id else approved.get(row.approval_digest)
         if record is not None:
             _follow(product, row, record)
             changed.append(row.id)
@@ -59,7 +61,7 @@ def _follow(product: Product, row: CandidateRow, record: SwapRecord) -> None:
         batches.mark(product.store, row.batch_id, "sealed", reason=reason[:2000], who="promoter")
     with product.store.write() as session:
         fresh = runs.get_candidate(session, row.id)
-        fresh.state = "committed" if committed else "rolled_back"
+        fresh.swap_id, fresh.state = record.swap, "committed" if committed else "rolled_back"
         session.add(fresh)
     product.ledger.append(
         "swap.ended",

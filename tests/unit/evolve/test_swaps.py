@@ -11,6 +11,8 @@ from evidence.ledger import Ledger
 from evolve import worktree
 from evolve.candidate import Candidate
 from evolve.errors import Broken
+from evolve.product import Product
+from evolve.settle import settle
 from evolve.swaps import live_commit
 from evolve.tables import CandidateRow
 from promote.records import SwapRecord
@@ -100,3 +102,25 @@ def test_a_ledger_that_can_not_be_read_is_no_answer(world: World) -> None:
     ledger_of(world).write_bytes(b"no database, but long enough for one" * 100)
     with pytest.raises(Broken):
         live_commit(world.settings, world.store)
+
+
+@pytest.mark.parametrize(("known", "approval"), [(None, APPROVAL), ("s0", OTHER)])
+def test_a_swap_that_ended_is_followed_also_when_its_id_was_never_written_down(
+    tmp_path: Path, known: str | None, approval: str
+) -> None:
+    built = make_world(make_home(tmp_path / "home"), regression=2)
+    with built.store.write() as session:
+        mine = {"approval_digest": APPROVAL, "state": "approved", "swap_id": known}
+        session.exec(update(CandidateRow).values(mine))  # type: ignore[call-overload]
+    product = Product(built.settings)
+    try:
+        assert settle(product) == []
+        end(built, [("promotion", "rolled_back", approval)])
+        assert settle(product) == [built.candidate_id]
+        assert settle(product) == []
+    finally:
+        product.close()
+    with built.store.read() as session:
+        row = session.get_one(CandidateRow, built.candidate_id)
+    assert (row.state, row.swap_id) == ("rolled_back", "s0")
+    built.close()
