@@ -181,6 +181,25 @@ def test_a_thousand_mutations_gain_no_capability_unseen(how: str) -> None:
     assert used == granted - RIGHT.tools  # what it may reach is reached
 
 
+LETTER = Call("mail/send", {"to": Literal("a"), "text": Literal("b")})
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        ToolNode(id="way", tool=LETTER.tool, arguments=LETTER.arguments),
+        ToolNode(id="way", tool="shop/price", policy=Policy(recovery=LETTER)),
+        MapNode(id="way", over=Ref("find.items"), each=LETTER, limit=3),
+    ],
+    ids=["step", "recovery", "map"],
+)
+def test_no_way_to_call_a_tool_leads_past_what_a_workflow_may(way: ToolNode | MapNode) -> None:
+    found = replace(RIGHT, nodes=(*RIGHT.nodes, way), capabilities=tuple(sorted(RIGHT.tools)))
+    [problem] = [problem for problem in check(found, TOOLS) if problem.kind == "capability"]
+    assert (problem.node, problem.found) == ("way", LETTER.tool)
+    assert difference(RIGHT, found, TOOLS).gained.keys() == {LETTER.tool}
+
+
 def test_a_tool_that_is_refused_already_is_not_changed_for_another_one() -> None:
     """Nothing new is wrong with it, and yet it would call what its parent could not."""
     letter = ToolNode(id="letter", tool="mail/burn", arguments={})
