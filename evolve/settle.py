@@ -33,8 +33,10 @@ def _settle(product: Product) -> list[str]:
     if not rows:
         return []
     records = ended_swaps(product.settings)
-    # Whoever handed an approval over may have been killed before the swap's id was written down.
-    approved = {record.approval_digest: record for record in records.values() if record.kind == "promotion"}
+    # Whoever handed an approval over may have been killed before the swap's id was written down. One that was rejected
+    # changed nothing: it is for people to decide again.
+    begun = [r for r in records.values() if r.kind == "promotion" and r.state != "rejected"]
+    approved = {record.approval_digest: record for record in begun}
     changed = []
     for row in rows:
         record = records.get(row.swap_id) if row.swap_id else approved.get(row.approval_digest)

@@ -115,6 +115,8 @@ def test_a_swap_that_ended_is_followed_also_when_its_id_was_never_written_down(
     product = Product(built.settings)
     try:
         assert settle(product) == []
+        end(built, [("promotion", "rejected", APPROVAL)])
+        assert known or settle(product) == []
         end(built, [("promotion", "rolled_back", approval)])
         assert settle(product) == [built.candidate_id]
         assert settle(product) == []
