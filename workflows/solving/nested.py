@@ -28,24 +28,26 @@ def _filled(
     required: list[Any], wanted: Schema, offers: Callable[[str, Schema], list[Named]], depth: int
 ) -> Mapping[str, Any] | None:
     found: dict[str, Any] = {}
-    open_: dict[str, list[Named]] = {}
+    missing: dict[str, list[Named]] = {}
     for name in map(str, required):
         schema = property_schema(wanted, name) or {}
         inner = nested(schema, offers, depth + 1)
         if inner is not None:
             found[name] = inner
         else:
-            open_[name] = offers(name, schema)
+            missing[name] = offers(name, schema)
     used: list[str] = []
-    while open_:
-        left = {name: [one for one in ways if _plain(one.value) not in used] for name, ways in open_.items()}
+    while missing:
+        left = {
+            name: [one for one in ways if _plain(one.value) not in used] for name, ways in missing.items()
+        }
         name = max(left, key=lambda one: left[one][0].score if left[one] else -1.0)
         if not left[name]:
             return None
         found[name] = left[name][0].value
         used.append(_plain(found[name]))
-        del open_[name]
-    return {str(name): found[name] for name in required}
+        del missing[name]
+    return {name: found[name] for name in map(str, required)}
 
 
 def _plain(value: Any) -> str:

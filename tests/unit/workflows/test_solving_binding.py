@@ -15,6 +15,8 @@ from workflows.solving.agree import agree
 from workflows.solving.drafts import Draft, DraftStep
 from workflows.solving.homes import homes
 from workflows.solving.kinds import kind, suits
+from workflows.solving.naming import Named
+from workflows.solving.nested import nested
 from workflows.solving.values import fitting
 from workflows.tool_search import clause_spans
 
@@ -162,6 +164,11 @@ def test_a_piece_of_a_value_is_none_unless_it_stands_alone_too() -> None:
     assert Request("Write it into repo/VERSION.", TOOLS).candidates == ["repo/VERSION"]
     assert Request("Say: hello Lumo", TOOLS).candidates == ["hello Lumo"]
     assert Request("Write it into repo/VERSION in repo.", TOOLS).candidates == ["repo/VERSION", "repo"]
+
+
+def test_a_schema_that_requires_what_is_no_name_is_read_all_the_same() -> None:
+    odd = {"type": "object", "properties": {"1": TEXT}, "required": [1]}
+    assert nested(odd, lambda name, schema: [Named(1.0, False, "lumo")]) == {"1": "lumo"}
 
 
 def test_of_a_request_without_end_the_beginning_is_read() -> None:
