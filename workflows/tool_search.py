@@ -50,8 +50,8 @@ def relevance(catalog: Catalog, text: str) -> dict[str, float]:
 def relevance_by_clause(catalog: Catalog, text: str) -> dict[str, float]:
     """From 0 to 1: the mean of how well a tool fits the whole text, beside the best, and the clause that it fits best. What
     one clause of many is about counts as much as what the text repeats."""
-    whole = _beside_best(relevance(catalog, text))
-    parts = [_beside_best(relevance(catalog, clause)) for clause in clauses(text)]
+    whole = beside_best(relevance(catalog, text))
+    parts = [beside_best(relevance(catalog, clause)) for clause in clauses(text)]
     return {key: (score + max(part.get(key, 0.0) for part in parts)) / 2 for key, score in whole.items()}
 
 
@@ -72,7 +72,8 @@ def asks(clause: str) -> bool:
     return first is not None and _DULL.fullmatch(first[0].lower()) is None
 
 
-def _beside_best(scores: dict[str, float]) -> dict[str, float]:
+def beside_best(scores: dict[str, float]) -> dict[str, float]:
+    """As parts of the best one."""
     best = max(scores.values(), default=1.0)
     return {key: score / best for key, score in scores.items()}
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from workflows.catalog import Catalog, ToolSpec
 from workflows.graph import Literal, Workflow, calls
@@ -31,9 +31,10 @@ def undone(workflow: Workflow, catalog: Catalog, request: Request) -> list[str]:
     return [clause for clause, _ in undone_by(workflow.tools, catalog, request)]
 
 
-def decided(catalog: Catalog) -> float:
-    """From here on it is no chance that a tool fits."""
-    return DECIDED * math.log(1 + len(catalog))
+def decided(about: Mapping[str, float], catalog: Catalog) -> str | None:
+    """The tool that something is about most, if it is no chance that it fits."""
+    best = max(about, key=lambda key: (about[key], key), default=None)
+    return best if best is not None and about[best] >= DECIDED * math.log(1 + len(catalog)) else None
 
 
 def undone_by(
@@ -44,10 +45,10 @@ def undone_by(
     called = set(tools)
     for clause in filter(asks, clauses(request.text)):
         about = relevance(catalog, clause)
-        best = max(about, key=lambda key: (about[key], key), default="")
-        here = max((about.get(tool, 0.0) for tool in called), default=0.0)
-        if not best or about[best] < decided(catalog):
+        best = decided(about, catalog)
+        if best is None:
             continue
+        here = max((about.get(tool, 0.0) for tool in called), default=0.0)
         sure = best in named or called_so(catalog.tools[best], clause)
         if here < about[best] * (NAMED if sure else ABOUT):
             yield clause.strip(), best
@@ -55,4 +56,5 @@ def undone_by(
 
 def called_so(spec: ToolSpec, clause: str) -> bool:
     """The clause begins with a word of its name: `echo its text`."""
-    return words(clause)[:1] != [] and words(clause)[0] in words(spec.name)
+    first = words(clause)[:1]
+    return bool(first) and first[0] in words(spec.name)

@@ -107,8 +107,8 @@ class _Hints:
         for value in sorted(map(str, request.marked), key=request.place):
             place = request.place(value)
             about = relevance(self._catalog, _phrase(value, place, request)) if place >= 0 else {}
-            best = max(about, key=lambda key: (about[key], key), default="")
-            if best and about[best] >= decided(self._catalog):
+            best = decided(about, self._catalog)
+            if best is not None:
                 few = (spec.key for spec in self._catalog if about.get(spec.key, 0.0) < about[best] * ABOUT)
                 yield value, best, frozenset(few)
 

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from workflows.catalog import Catalog
 from workflows.solving.coverage import called_so
-from workflows.tool_search import clause_spans, relevance
+from workflows.tool_search import beside_best, clause_spans, relevance
 
 Span = tuple[int, int]
 VERB = 1.0
@@ -22,7 +22,7 @@ def homes(tools: Sequence[str], catalog: Catalog, text: str) -> list[Span]:
             spans[-1] = spans[-1][0], end
             continue
         spans.append((start, end))
-        about.append(_beside_best(fit))
+        about.append(beside_best(fit))
         for tool in tools:
             if (spec := catalog.get(tool)) is not None and called_so(spec, text[start:end]):
                 about[-1][tool] = about[-1].get(tool, 0.0) + VERB
@@ -37,8 +37,3 @@ def homes(tools: Sequence[str], catalog: Catalog, text: str) -> list[Span]:
         last = sums.index(sums[last])
         found.append(spans[last])
     return found[::-1]
-
-
-def _beside_best(scores: dict[str, float]) -> dict[str, float]:
-    most = max(scores.values(), default=1.0)
-    return {key: score / most for key, score in scores.items()}

@@ -11,7 +11,7 @@ from workflows.solving.kinds import thing
 from workflows.solving.naming import named
 from workflows.solving.placeholders import slot_of
 from workflows.solving.refusals import Refused, tool_in_place
-from workflows.tool_search import clauses, relevance
+from workflows.tool_search import beside_best, clauses, relevance
 from workflows.types import property_schema
 
 
@@ -38,10 +38,9 @@ def meant(
 def _another(column: Column, catalog: Catalog, request: Request, refused: Refused) -> str:
     told = sorted(column.told)
     clause = max(clauses(request.text), key=lambda part: sum(value in part for value in told))
-    about = relevance(catalog, clause if told else request.text)
-    most = max(about.values(), default=1.0)
+    about = beside_best(relevance(catalog, clause if told else request.text))
     score = {
-        spec.key: about.get(spec.key, 0.0) / most
+        spec.key: about.get(spec.key, 0.0)
         + sum(_called(value, spec, request) for value in told) / max(len(told), 1)
         for spec in catalog
         if tool_in_place(spec.key, column.given) not in refused

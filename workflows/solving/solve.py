@@ -62,6 +62,7 @@ class Tried:
     doubts: tuple[str, ...]
     guessed: Refused
     chosen: Mapping[str, Refusal]
+    """By step: what refuses its tool in its place."""
     ran: bool = False
     result: WorkflowResult | None = None
     """None: it was not run, or not to its end."""
@@ -246,8 +247,8 @@ def _held(step: Mapping[str, Any] | None) -> set[Refusal]:
     return {argument(step["tool"], *held) for held in step["arguments"].items()} if step else set()
 
 
-def _names(error: str, argument: Refusal) -> bool:
+def _names(error: str, held: Refusal) -> bool:
     """The argument, or the text that it is."""
-    value = json.loads(argument[2])
-    texts = [argument[1], *([value] if isinstance(value, str) and value else [])]
+    value = json.loads(held[2])
+    texts = [held[1], *([value] if isinstance(value, str) and value else [])]
     return any(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", error) for text in texts)
