@@ -12,11 +12,14 @@ from tests.unit.workflows.planners import TEXT, takes
 from workflows.catalog import ToolSpec, catalog
 from workflows.grounding import Request
 from workflows.solving.agree import agree
+from workflows.solving.align import Column
 from workflows.solving.drafts import Draft, DraftStep
 from workflows.solving.homes import homes
 from workflows.solving.kinds import kind, suits
+from workflows.solving.meant import meant
 from workflows.solving.naming import Named
 from workflows.solving.nested import nested
+from workflows.solving.refusals import tool_in_place
 from workflows.solving.values import fitting
 from workflows.tool_search import clause_spans
 
@@ -164,6 +167,19 @@ def test_a_piece_of_a_value_is_none_unless_it_stands_alone_too() -> None:
     assert Request("Write it into repo/VERSION.", TOOLS).candidates == ["repo/VERSION"]
     assert Request("Say: hello Lumo", TOOLS).candidates == ["hello Lumo"]
     assert Request("Write it into repo/VERSION in repo.", TOOLS).candidates == ["repo/VERSION", "repo"]
+
+
+def test_of_two_tools_that_may_stand_for_one_that_failed_it_is_the_one_that_only_reads() -> None:
+    few = catalog(
+        [
+            ToolSpec("x", "note", "A note.", takes(id=TEXT), effect="read"),
+            ToolSpec("y", "note", "A note.", takes(id=TEXT)),
+            ToolSpec("z", "note", "A note.", takes(id=TEXT)),
+        ]
+    )
+    column = Column({0: DraftStep("s1", "z/note", {"id": "lumo"})})
+    failed = frozenset({tool_in_place("z/note", column.given)})
+    assert meant(column, few, {}, Request("The note lumo", few), failed) == ("x/note", 0)
 
 
 def test_a_schema_that_requires_what_is_no_name_is_read_all_the_same() -> None:

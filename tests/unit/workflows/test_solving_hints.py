@@ -51,6 +51,11 @@ def test_a_change_for_no_more_than_words_is_made_only_where_the_writer_named_it(
     assert ("files/write_file" in tools(request, READ, named=named)) == made
 
 
+def test_a_change_that_a_clause_calls_by_its_tools_name_is_made() -> None:
+    request = "Read the text of the file a.txt and write text into a file."
+    assert tools(request, READ) == ["files/read_file", "files/write_file"]
+
+
 def test_a_step_that_is_read_and_not_there_is_the_lookup_that_is_missing() -> None:
     found = hinted_steps(COPY, WRITE)
     assert [(step.id, step.tool) for step in found] == [("s1", "files/read_file"), ("s2", "files/write_file")]
